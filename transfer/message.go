@@ -225,15 +225,12 @@ func (c *content) invite(ext *Extension) (Message, error) {
 	}
 	m := &Invite{ID: c.ID, Lifetime: decodeLifetime(c.Lifetime), SDP: c.Offer.SDP, Ext: ext}
 	m.File = FileInfo{Name: c.Filename, Size: -1}
-	var info struct {
-		MIMEType any      `json:"mimetype"`
-		Size     *float64 `json:"size"`
-	}
+	var info struct{ MIMEType, Size any }
 	// A float64 is exact up to 2^53 bytes, the largest whole number that
 	// Matrix allows in an event (appendices, "Canonical JSON").
 	if len(c.Info) > 0 && json.Unmarshal(c.Info, &info) == nil {
-		if info.Size != nil && *info.Size >= 0 && *info.Size <= 1<<53-1 && *info.Size == math.Trunc(*info.Size) {
-			m.File.Size = int64(*info.Size)
+		if n, ok := info.Size.(float64); ok && n >= 0 && n <= 1<<53-1 && n == math.Trunc(n) {
+			m.File.Size = int64(n)
 		}
 		if s, ok := info.MIMEType.(string); ok && len(s) <= maxMIMEType {
 			m.File.MIMEType = s
