@@ -1,0 +1,373 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Incoming is an offer made to us, and the file that it becomes. It is safe
+// for concurrent use.
+type Incoming struct {
+	transfer
+	from  Peer // who made the offer, with the device it claims
+	offer string
+	// decided: other answers mean nothing, because the offerer is a matrixfs
+	// and will say who won, or because ours came first. Only run's goroutines
+	// use it, one after the other.
+	decided  bool
+	accept   chan struct{}
+	onAccept sync.Once
+	retired  bool // run is done; guarded by Exchange.mu
+
+	// All below is guarded by transfer.mu.
+	spool   *spool // set when accepted, and then for good
+	call    *call  // set while connected
+	answer  EventID
+	removed bool
+}
+
+func newIncoming(x *Exchange, r Received, m *Invite) *Incoming {
+	in := &Incoming{from: claimed(r), offer: m.SDP, decided: m.Ext != nil, accept: make(chan struct{})}
+	in.init(x, In, r.Room, m.ID)
+	in.info, in.peer = m.File, in.from
+	in.state = Offered
+	in.expires = in.created.Add(m.Lifetime - r.Age)
+	in.created = in.created.Add(-r.Age)
+	return in
+}
+
+// Accept accepts the offer. It never waits. It returns nil if the offer has
+// been accepted already, and the reason if it is over.
+func (in *Incoming) Accept() error {
+	if err := in.Err(); err != nil {
+		return err
+	}
+	in.onAccept.Do(func() {
+		sp := in.x.cache.newSpool()
+		in.setSpool(sp)
+		if !in.step(evAnswer, nil) {
+			in.setSpool(nil)
+			return
+		}
+		// Whatever ends the transfer ends the waiting of its readers at once.
+		context.AfterFunc(in.ctx, func() { sp.finish(context.Cause(in.ctx)) })
+		close(in.accept)
+	})
+	return in.Err()
+}
+
+func (in *Incoming) setSpool(sp *spool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.spool = sp
+}
+
+// Open prepares reading. It accepts nothing.
+func (in *Incoming) Open() *Reader { return &Reader{in: in} }
+
+// Remove rejects an offer that is not accepted, cancels a transfer in
+// progress, and forgets a file that is complete. It never waits.
+func (in *Incoming) Remove() {
+	in.mu.Lock()
+	in.removed = true
+	in.mu.Unlock()
+	if !in.step(evReject, errRejectedHere) {
+		in.end(ErrAborted)
+	}
+	in.dropSpool()
+	in.x.prune()
+}
+
+// errRejectedHere is ErrRejected seen from the side that rejects.
+var errRejectedHere = fmt.Errorf("%w: declined here", ErrRejected)
+
+// Cancel ends a transfer in progress, because its reader gave up. It has no
+// effect on an offer that is not accepted, or on a file that is complete. It
+// never waits.
+func (in *Incoming) Cancel() {
+	in.mu.Lock()
+	offered := in.state == Offered
+	in.mu.Unlock()
+	if !offered {
+		in.end(ErrAborted)
+	}
+}
+
+// Status tells how the transfer stands.
+func (in *Incoming) Status() Status { return in.status(In) }
+
+// listed reports whether the file should be seen: while it lives, when it is
+// complete, and when it broke off after somebody began to read it.
+func (in *Incoming) listed() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	switch {
+	case in.removed:
+		return false
+	case !in.state.Ended(), in.state == Delivered:
+		return true
+	case in.state == Failed, in.state == Cancelled:
+		return in.spool != nil && !errors.Is(in.err, ErrAborted)
+	}
+	return false
+}
+
+func (in *Incoming) size() int64 {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.info.Size
+}
+
+// hangUp ends the connection, if there is one.
+func (in *Incoming) hangUp() {
+	in.mu.Lock()
+	c := in.call
+	in.mu.Unlock()
+	if c != nil {
+		c.close()
+	}
+}
+
+// run is the transfer's one goroutine.
+func (in *Incoming) run() {
+	in.end(in.drive()) // no effect if something else ended it
+	in.hangUp()
+	in.mu.Lock()
+	err, sp := in.err, in.spool
+	in.mu.Unlock()
+	switch {
+	case errors.Is(err, errRejectedHere):
+		in.tellCancel(reasonRejected)
+	case sp == nil || err == nil: // never accepted, or all is well
+	case !errors.Is(err, ErrCancelled) && !errors.Is(err, ErrElsewhere) && !errors.Is(err, ErrOffline):
+		in.tellCancel(reasonCancelled)
+	}
+	in.x.retireIncoming(in)
+}
+
+// drive takes the offer to its end, and returns why it ended.
+func (in *Incoming) drive() error {
+	early, err := in.awaitAccept()
+	if err != nil {
+		return err
+	}
+	servers, err := in.x.cfg.Signaller.TURNServers(in.ctx)
+	if err != nil {
+		in.log.Info("no TURN servers", "error", err)
+	}
+	c, err := in.x.dialler.answer(in.offer, servers)
+	if err != nil {
+		return fmt.Errorf("%w: %v", ErrLost, err)
+	}
+	in.mu.Lock()
+	in.call = c
+	in.mu.Unlock()
+	for _, r := range early {
+		addCandidates(c, in.from, r)
+	}
+	over, stop := context.WithCancel(in.ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() { in.listen(over, c) })
+	if err := in.sendAnswer(c); err != nil {
+		return err
+	}
+	l, err := c.open(in.ctx)
+	if err != nil {
+		return err
+	}
+	in.setPath(c.path())
+	in.step(evOpen, nil)
+	err = in.receive(l, c.gone)
+	if err != nil {
+		return err
+	}
+	in.complete()
+	in.linger(c)
+	return nil
+}
+
+// complete makes the file's end known.
+func (in *Incoming) complete() {
+	in.mu.Lock()
+	in.info.Size = in.bytes
+	sp := in.spool
+	in.mu.Unlock()
+	sp.finish(nil)
+	in.end(nil)
+}
+
+// linger keeps the connection until the sender has learnt that we have the
+// file: it hangs up first.
+func (in *Incoming) linger(c *call) {
+	timer := time.NewTimer(closeWait)
+	defer timer.Stop()
+	select {
+	case <-c.gone:
+	case <-timer.C:
+	case <-in.x.ctx.Done():
+	}
+}
+
+// awaitAccept waits until the offer is accepted, for as long as it lives. It
+// gives the candidates that have come.
+func (in *Incoming) awaitAccept() ([]Received, error) {
+	var early []Received
+	timer := time.NewTimer(time.Until(in.expires))
+	defer timer.Stop()
+	for {
+		select {
+		case <-in.accept:
+			return early, nil
+		case r := <-in.inbox:
+			if _, ok := r.Message.(*Candidates); ok && claimed(r).couldBe(in.from) && len(early) < inboxSize {
+				early = append(early, r)
+			}
+			if err := in.overheard(r); err != nil {
+				return nil, err
+			}
+		case <-timer.C:
+			// Whoever accepted in the last moment has moved the state on.
+			if in.step(evExpire, ErrExpired) {
+				return nil, ErrExpired
+			}
+		case <-in.ctx.Done():
+			return nil, context.Cause(in.ctx)
+		}
+	}
+}
+
+// overheard looks at a message of the room for one that ends the offer: the
+// offerer's cancel, another answer, or a word of the offerer on who won. The
+// offerer's word decides; where the offerer is no matrixfs there is none, and
+// the first answer in the room does.
+func (in *Incoming) overheard(r Received) error {
+	fromOfferer := claimed(r).couldBe(in.from)
+	switch m := r.Message.(type) {
+	case *Cancel:
+		if fromOfferer {
+			return ErrCancelled
+		}
+		if r.From.User == in.x.cfg.Self.User && !in.x.isEcho(r) {
+			return fmt.Errorf("%w: declined on another device", ErrElsewhere)
+		}
+	case *Candidates:
+		if c := m.Ext.chosen(); c != nil && fromOfferer && !in.won(c) {
+			return ErrElsewhere
+		}
+	case *Answer:
+		if !in.decided && !in.x.isEcho(r) {
+			return ErrElsewhere
+		}
+		in.decided = true
+	}
+	return nil
+}
+
+// won reports whether the offerer chose our answer.
+func (in *Incoming) won(c *Chosen) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	self := in.x.cfg.Self
+	return in.state != Offered && c.User == self.User &&
+		(c.Device == self.Device || c.Device == "" && c.Event == in.answer)
+}
+
+// listen takes the messages that come after we accepted.
+func (in *Incoming) listen(ctx context.Context, c *call) {
+	for {
+		select {
+		case r := <-in.inbox:
+			if err := in.overheard(r); err != nil {
+				in.end(err)
+			}
+			addCandidates(c, in.from, r)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// sendAnswer sends the answer with all candidates of this device in it.
+func (in *Incoming) sendAnswer(c *call) error {
+	c.gather(in.ctx)
+	if in.ctx.Err() != nil {
+		return context.Cause(in.ctx)
+	}
+	event, err := in.x.cfg.Signaller.Send(in.ctx, in.room, &Answer{
+		ID: in.id, Lifetime: connectWait, SDP: c.description(), Ext: in.x.extension("")})
+	if in.ctx.Err() != nil {
+		return context.Cause(in.ctx)
+	}
+	in.mu.Lock()
+	in.answer = event
+	in.mu.Unlock()
+	return err
+}
+
+// Reader reads an incoming file. Its methods are safe for concurrent use.
+type Reader struct {
+	in   *Incoming
+	once sync.Once
+	mark *readMark // set by once
+}
+
+// ReadAt accepts the offer if nobody has, waits until p can be filled, and
+// fills it. It gives fewer bytes only together with io.EOF, and io.EOF only at
+// the end of a file that is complete; otherwise the error says why there is no
+// more. If ctx ends first it returns 0 and ctx.Err().
+func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if err := r.in.Accept(); err != nil && !r.in.started() {
+		return 0, err
+	}
+	sp := r.open()
+	if sp == nil {
+		return 0, r.in.Err()
+	}
+	return sp.readAt(ctx, r.mark, p, off)
+}
+
+// open registers the reader with the spool, once there is one.
+func (r *Reader) open() *spool {
+	r.in.mu.Lock()
+	sp := r.in.spool
+	r.in.mu.Unlock()
+	if sp != nil {
+		r.once.Do(func() { r.mark = sp.enter() })
+	}
+	return sp
+}
+
+func (in *Incoming) hasSpool(s *spool) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.spool == s
+}
+
+func (in *Incoming) dropSpool() {
+	in.mu.Lock()
+	sp := in.spool
+	in.mu.Unlock()
+	if sp != nil {
+		sp.drop()
+	}
+}
+
+// started reports whether bytes may be there, of a file that broke off.
+func (in *Incoming) started() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.spool != nil
+}
+
+// Close ends the reader. It never waits, and cancels nothing.
+func (r *Reader) Close() {
+	r.once.Do(func() {})
+	if r.mark != nil {
+		r.mark.spool.leave(r.mark)
+	}
+}

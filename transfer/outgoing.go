@@ -1,0 +1,433 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"mime"
+	"path"
+	"sync"
+	"time"
+
+	"github.com/gabriel-vasile/mimetype"
+)
+
+const (
+	// inviteBytes and inviteDelay: the invite goes out at the first of so many
+	// bytes, or so long after the first write. A small file is closed by then
+	// and its size known; a slow one still shows up at once.
+	inviteBytes = 1 << 20
+	inviteDelay = 100 * time.Millisecond
+)
+
+// Outgoing is a file on offer to a room. It is safe for concurrent use, but
+// only one goroutine at a time may Write.
+type Outgoing struct {
+	transfer
+
+	// All below is guarded by transfer.mu.
+	window   window
+	size     int64 // announced by SetSize, or negative
+	urged    bool  // the invite is to go out now
+	finished bool  // no more bytes will come
+	frozen   bool  // the invite is made: name and size are fixed
+	started  *time.Timer
+	rejected map[UserID]bool // who declined; only run's goroutine uses it
+}
+
+func newOutgoing(x *Exchange, room RoomID, name string) *Outgoing {
+	o := &Outgoing{size: -1, rejected: map[UserID]bool{}}
+	o.init(x, Out, room, NewID())
+	o.info = FileInfo{Name: name, Size: -1}
+	return o
+}
+
+// Write appends p to the file; it waits while the window is full. It takes all
+// of p, at most MaxWrite bytes, or nothing: if ctx ends first it returns
+// ctx.Err(), and once the transfer has ended the reason for that.
+func (o *Outgoing) Write(ctx context.Context, p []byte) (int, error) {
+	if len(p) > MaxWrite {
+		return 0, fmt.Errorf("a write of %d bytes is too long", len(p))
+	}
+	for {
+		o.mu.Lock()
+		switch {
+		case o.state.Ended():
+			defer o.mu.Unlock()
+			return 0, o.errEnded()
+		case o.finished:
+			o.mu.Unlock()
+			return 0, errors.New("write after the end of the file")
+		case o.size >= 0 && o.frozen && o.window.end+int64(len(p)) > o.size:
+			o.mu.Unlock()
+			o.end(ErrSize)
+			return 0, ErrSize
+		case o.window.fits(len(p)):
+			o.window.write(p)
+			if o.started == nil && len(p) > 0 {
+				o.started = time.AfterFunc(inviteDelay, o.Invite)
+			}
+			o.urged = o.urged || o.window.end >= inviteBytes
+			o.changed.wake()
+			o.mu.Unlock()
+			return len(p), nil
+		}
+		changed := o.changed.wait()
+		o.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// errEnded says why nothing can be written any more. mu is held.
+func (o *Outgoing) errEnded() error {
+	if o.err == nil {
+		return errors.New("write after the end of the file")
+	}
+	return o.err
+}
+
+// SetName sets the name that the peer will see. It has no effect once the
+// invite is out.
+func (o *Outgoing) SetName(name string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.frozen {
+		o.info.Name = name
+	}
+}
+
+// SetSize announces the exact size in bytes; a negative one takes that back.
+// It has no effect once the invite is out. If the file turns out to be longer
+// or shorter, the transfer is cancelled with ErrSize: a wrong size never
+// delivers a wrong file.
+func (o *Outgoing) SetSize(n int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.frozen {
+		o.size = n
+	}
+}
+
+// Invite sends the invite now instead of waiting for more bytes.
+func (o *Outgoing) Invite() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.urged = true
+	o.changed.wake()
+}
+
+// Written is how many bytes have been written.
+func (o *Outgoing) Written() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.window.end
+}
+
+// Sync waits until the peer has acknowledged every byte written so far. It
+// returns the reason if the transfer ends first, ctx.Err() if ctx does.
+func (o *Outgoing) Sync(ctx context.Context) error {
+	o.mu.Lock()
+	want := o.window.end
+	o.mu.Unlock()
+	if want == 0 {
+		return nil
+	}
+	o.Invite()
+	return o.await(ctx, func() bool { return o.window.acked >= want })
+}
+
+// Finish ends the file and waits until it is delivered: it returns nil exactly
+// if the receiving device has every byte. If ctx ends first it returns
+// ctx.Err() and the transfer goes on; Finish may be called again.
+func (o *Outgoing) Finish(ctx context.Context) error {
+	o.mu.Lock()
+	o.finished = true
+	o.changed.wake()
+	wrong := o.frozen && o.size >= 0 && o.size != o.window.end
+	o.mu.Unlock()
+	if wrong {
+		o.end(ErrSize)
+	}
+	return o.await(ctx, func() bool { return false })
+}
+
+// await waits until ok, which is called with mu held, or until the end.
+func (o *Outgoing) await(ctx context.Context, ok func() bool) error {
+	for {
+		o.mu.Lock()
+		done, err, good := o.state.Ended(), o.err, ok()
+		changed := o.changed.wait()
+		o.mu.Unlock()
+		if done || good {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Cancel ends the transfer here. The peers are told in the background. After
+// the end it does nothing.
+func (o *Outgoing) Cancel() { o.end(ErrAborted) }
+
+// Status tells how the transfer stands.
+func (o *Outgoing) Status() Status {
+	s := o.status(Out)
+	if s.Size < 0 {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if s.Size = o.size; o.finished {
+			s.Size = o.window.end
+		}
+	}
+	return s
+}
+
+// run is the transfer's one goroutine.
+func (o *Outgoing) run() {
+	why := o.drive()
+	o.end(why) // no effect if that is what ended it
+	o.mu.Lock()
+	if o.started != nil {
+		o.started.Stop()
+	}
+	invited, err := o.frozen, o.err
+	o.window = window{acked: o.window.acked, sent: o.window.sent, end: o.window.end}
+	o.mu.Unlock()
+	// Those who ended it, or who know by the clock, need not be told.
+	if invited && err != nil && !errors.Is(err, ErrRejected) && !errors.Is(err, ErrExpired) &&
+		!errors.Is(err, ErrCancelled) && !errors.Is(err, ErrOffline) && !errors.Is(err, ErrNotAllowed) {
+		o.tellCancel(reasonCancelled)
+	}
+	o.x.retireOutgoing(o)
+}
+
+// drive takes the offer from the first byte to the end, and returns why it
+// ended.
+func (o *Outgoing) drive() error {
+	if err := o.awaitBytes(); err != nil {
+		return err
+	}
+	c, sdp, err := o.x.dialler.offer()
+	if err != nil {
+		return fmt.Errorf("%w: %v", ErrLost, err)
+	}
+	defer c.close()
+	if err := o.invite(sdp); err != nil {
+		return err
+	}
+	answer, err := o.awaitAnswer()
+	if err != nil {
+		return err
+	}
+	return o.connect(c, sdp, answer)
+}
+
+// awaitBytes waits for a reason to send the invite.
+func (o *Outgoing) awaitBytes() error {
+	for {
+		o.mu.Lock()
+		ready := o.urged || o.finished
+		changed := o.changed.wait()
+		o.mu.Unlock()
+		if ready {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-o.ctx.Done():
+			return context.Cause(o.ctx)
+		}
+	}
+}
+
+// invite fixes what is offered and tells the room.
+func (o *Outgoing) invite(sdp string) error {
+	o.mu.Lock()
+	o.frozen = true
+	if o.finished {
+		if o.size >= 0 && o.size != o.window.end {
+			o.mu.Unlock()
+			return ErrSize
+		}
+		o.size = o.window.end
+	}
+	if o.size >= 0 && o.window.end > o.size {
+		o.size = -1 // the hint was wrong, and nobody has been told of it
+	}
+	o.info.Size = o.size
+	o.info.MIMEType = mimeType(o.info.Name, o.window.head(3072))
+	m := &Invite{ID: o.id, Lifetime: o.x.cfg.Lifetime, File: o.info, SDP: sdp, Ext: o.x.extension("")}
+	o.mu.Unlock()
+	if _, err := o.x.cfg.Signaller.Send(o.ctx, o.room, m); err != nil {
+		if o.ctx.Err() != nil {
+			return context.Cause(o.ctx)
+		}
+		return err
+	}
+	o.mu.Lock()
+	o.expires = time.Now().Add(o.x.cfg.Lifetime)
+	o.mu.Unlock()
+	o.step(evInvite, nil)
+	return nil
+}
+
+// mimeType goes by the name, and where that says nothing by the first bytes.
+func mimeType(name string, head []byte) string {
+	t := mime.TypeByExtension(path.Ext(name))
+	if t == "" && len(head) > 0 {
+		t = mimetype.Detect(head).String()
+	}
+	if t, _, err := mime.ParseMediaType(t); err == nil && len(t) <= maxMIMEType {
+		return t
+	}
+	return ""
+}
+
+// answered is the answer that won, and the candidates that came before it.
+type answered struct {
+	Received
+	answer *Answer
+	early  []Received
+}
+
+// awaitAnswer waits for the first answer that can be taken, for as long as the
+// offer lives.
+func (o *Outgoing) awaitAnswer() (answered, error) {
+	var early []Received // candidates; whose, the answer will tell
+	timer := time.NewTimer(o.x.cfg.Lifetime)
+	defer timer.Stop()
+	for {
+		select {
+		case r := <-o.inbox:
+			switch m := r.Message.(type) {
+			case *Answer:
+				if err := checkAnswer(m.SDP); err != nil {
+					o.log.Info("answer refused", "from", r.From.String(), "error", err)
+					continue
+				}
+				o.mu.Lock()
+				o.peer = claimed(r)
+				o.mu.Unlock()
+				o.step(evAnswer, nil)
+				return answered{r, m, early}, nil
+			case *Candidates:
+				if len(early) < inboxSize {
+					early = append(early, r)
+				}
+			case *Cancel:
+				if err := o.decline(r); err != nil {
+					return answered{}, err
+				}
+			}
+		case <-timer.C:
+			return answered{}, ErrExpired
+		case <-o.ctx.Done():
+			return answered{}, context.Cause(o.ctx)
+		}
+	}
+}
+
+// decline counts a cancel that came before any answer. In a room of two it is
+// a refusal; in a larger one the offer stands until everybody has declined. A
+// device of our own that is not interested decides only where there is nobody
+// else.
+func (o *Outgoing) decline(r Received) error {
+	self := o.x.cfg.Self.User
+	others := 0
+	o.rejected[r.From.User] = true
+	for _, user := range o.x.cfg.Signaller.Members(o.room) {
+		if user == self {
+			continue
+		}
+		others++
+		if !o.rejected[user] {
+			return nil
+		}
+	}
+	if others > 0 && r.From.User == self {
+		return nil
+	}
+	return ErrRejected
+}
+
+// connect makes the connection that the answer leads to, and streams.
+func (o *Outgoing) connect(c *call, offer string, a answered) error {
+	servers, err := o.x.cfg.Signaller.TURNServers(o.ctx)
+	if err != nil {
+		o.log.Info("no TURN servers", "error", err)
+	}
+	if err := c.answered(offer, a.answer.SDP, servers); err != nil {
+		return fmt.Errorf("%w: %v", ErrLost, err)
+	}
+	peer := claimed(a.Received)
+	for _, r := range a.early {
+		addCandidates(c, peer, r)
+	}
+	over, stop := context.WithCancel(o.ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() { o.listen(over, c, peer) })
+	wg.Go(func() { o.sendCandidates(c, a) })
+	l, err := c.open(o.ctx)
+	if err != nil {
+		return err
+	}
+	o.setPath(c.path())
+	o.step(evOpen, nil)
+	err = o.stream(l, c.gone, a.answer.Ext != nil)
+	o.end(err) // before the wait for what still has to be said
+	return err
+}
+
+// listen takes the messages that come once there is a peer.
+func (o *Outgoing) listen(ctx context.Context, c *call, peer Peer) {
+	for {
+		select {
+		case r := <-o.inbox:
+			switch r.Message.(type) {
+			case *Candidates:
+				addCandidates(c, peer, r)
+			case *Cancel:
+				if claimed(r).couldBe(peer) {
+					o.end(ErrCancelled)
+				}
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// addCandidates takes the candidates of a message if the peer may have sent it.
+func addCandidates(c *call, peer Peer, r Received) {
+	m, ok := r.Message.(*Candidates)
+	if !ok || !claimed(r).couldBe(peer) {
+		return
+	}
+	for _, k := range m.Candidates {
+		c.add(k)
+	}
+}
+
+// sendCandidates sends ours in one batch, which also tells the other devices
+// whose answer won. They wait for that, so it goes out even if the file has
+// arrived meanwhile.
+func (o *Outgoing) sendCandidates(c *call, a answered) {
+	list := c.gather(o.ctx)
+	if o.ctx.Err() != nil {
+		return
+	}
+	ext := o.x.extension("")
+	peer := claimed(a.Received)
+	ext.Chosen = &Chosen{User: peer.User, Device: peer.Device, Event: a.Event}
+	o.tell(o.ctx, &Candidates{ID: o.id, Candidates: list, Ext: ext})
+}
