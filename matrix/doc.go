@@ -1,0 +1,44 @@
+// Package matrix is the part of matrixfs that talks to a homeserver: login,
+// sync, the rooms and who may use them, and the four events of MSC2354. It
+// knows neither FUSE nor WebRTC.
+//
+// # Use
+//
+// Login stores a login in a directory. Open makes a Client of it, and Run keeps
+// that Client in step with the homeserver until its context ends:
+//
+//	homeserver --/sync--> Run --> roster (memory) --> Rooms, Members
+//	                       |  \-> store (SQLite)  --> the next Open
+//	                       \----> receiver (transfer.Received, in room order)
+//
+// Rooms, Members and Online answer from memory. They never wait for the disk
+// or the network.
+//
+// # Invariants
+//
+//   - Nothing is sent to a room whose rules are not known to be fresh: Send
+//     waits, for a few seconds, until the last sync worked. So a room that
+//     became encrypted or public while this program was away is never sent to
+//     by mistake.
+//   - A room that has ever been seen encrypted stays so. What is not known
+//     counts as refused.
+//   - The sync token is stored in the same transaction as what came with it, and
+//     only after the receiver has been called. A crash repeats messages; it
+//     loses none.
+//   - Neither the access token nor a password is in an error or in a log line.
+//
+// # Locks
+//
+// Client.mu, roster.mu, line.mu, pacer.mu and turnCache.gate are leaves: none is
+// held while another is taken. Callbacks (receiver, leave handler) are called
+// with no lock held, from the goroutine of Run.
+//
+// # Limitations
+//
+//   - Encrypted rooms are refused, and plaintext in them is ignored.
+//   - A room with join rule "restricted" is taken for private, although the room
+//     whose members may join could be public.
+//   - After a gap in a room's timeline, what is older than
+//     transfer.MaxLifetime, or more than a few hundred events back, is not
+//     fetched.
+package matrix

@@ -1,0 +1,123 @@
+package matrix
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"maunium.net/go/mautrix"
+
+	"github.com/matrixfs/matrixfs/transfer"
+)
+
+// What a person can be told about a login. errors.Is tells them apart.
+var (
+	// ErrNotLoggedIn: the state directory holds no login.
+	ErrNotLoggedIn = errors.New(`not logged in: run "matrixfs login" first`)
+	// ErrLoggedIn: the state directory holds a login already.
+	ErrLoggedIn = errors.New(`logged in already: run "matrixfs logout" first, or choose another --state`)
+	// ErrLoggedOut: the homeserver no longer accepts the login.
+	ErrLoggedOut = errors.New(`the login is no longer valid: run "matrixfs logout", then "matrixfs login"`)
+	// ErrState: the stored login can't be read.
+	ErrState = errors.New("the stored login is damaged")
+	// ErrInUse: another process works with the state directory.
+	ErrInUse = errors.New("another matrixfs is using this state")
+	// ErrPassword: the homeserver does not know this user with this password.
+	ErrPassword = errors.New("wrong user name or password")
+	// ErrUser: the user name is missing or can't be one.
+	ErrUser = errors.New("a user name is needed, as in alice or @alice:example.org")
+	// ErrAddress: the homeserver's address is not a URL.
+	ErrAddress = errors.New("the homeserver's address must look like https://matrix.example.org")
+	// ErrNoServer: no Matrix homeserver answers at the address.
+	ErrNoServer = errors.New("no Matrix homeserver answers at this address")
+	// ErrClosed: the client has been closed.
+	ErrClosed = errors.New("the Matrix client is closed")
+)
+
+// loggedOut reports whether err says that the access token is not valid, now
+// and for good.
+func loggedOut(err error) bool {
+	return errors.Is(err, mautrix.MUnknownToken) || errors.Is(err, mautrix.MMissingToken) ||
+		errors.Is(err, mautrix.MUserDeactivated)
+}
+
+// status gives the HTTP status of a request that got an answer, else 0.
+func status(err error) int {
+	var e mautrix.HTTPError
+	if errors.As(err, &e) && e.Response != nil {
+		return e.Response.StatusCode
+	}
+	return 0
+}
+
+// unreachable reports whether err is one that goes away by itself: no answer,
+// half an answer, or a gateway that got none.
+func unreachable(err error) bool {
+	s := status(err)
+	return s == 0 || s >= 500 || (s >= 200 && s < 300)
+}
+
+// maxRetryAfter bounds what a server may ask us to wait. No homeserver's
+// limits last for more than minutes.
+const maxRetryAfter = time.Hour
+
+// retryAfter gives how long the homeserver asks us to wait, and whether err is
+// such a request (429, M_LIMIT_EXCEEDED).
+func retryAfter(err error) (time.Duration, bool) {
+	var e mautrix.HTTPError
+	if !errors.As(err, &e) || !e.IsStatus(http.StatusTooManyRequests) {
+		return 0, false
+	}
+	wait := time.Second // a 429 that does not say
+	if e.RespError != nil {
+		if ms, ok := e.RespError.ExtraData["retry_after_ms"].(float64); ok && ms >= 0 {
+			return time.Duration(min(ms, float64(maxRetryAfter/time.Millisecond))) * time.Millisecond, true
+		}
+	}
+	if s, err := time.ParseDuration(e.Response.Header.Get("Retry-After") + "s"); err == nil && s >= 0 {
+		wait = min(s, maxRetryAfter)
+	}
+	return wait, true
+}
+
+// cause says in a few words why a request got no answer. Unlike the error
+// itself it never has a URL with parameters in it.
+func cause(err error) string {
+	var dns *net.DNSError
+	var op *net.OpError
+	var server *mautrix.RespError
+	var value mautrix.RespError
+	switch {
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return "there is no such host"
+	case errors.As(err, &dns):
+		return "the host name can't be looked up"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
+		return "no answer in time"
+	case errors.As(err, &server):
+		return server.ErrCode
+	case errors.As(err, &value):
+		return value.ErrCode
+	case status(err) != 0:
+		return fmt.Sprintf("HTTP status %d", status(err))
+	case errors.As(err, &op):
+		return op.Err.Error()
+	}
+	return "the connection failed"
+}
+
+func isTimeout(err error) bool {
+	var e net.Error
+	return errors.As(err, &e) && e.Timeout()
+}
+
+// offline says that the homeserver can't be reached, and why.
+func offline(err error) error {
+	return fmt.Errorf("%w: %s", transfer.ErrOffline, cause(err))
+}

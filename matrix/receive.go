@@ -1,0 +1,60 @@
+package matrix
+
+import (
+	"slices"
+	"time"
+
+	"maunium.net/go/mautrix/event"
+
+	"github.com/matrixfs/matrixfs/transfer"
+)
+
+// maxAge bounds the age of an event. More than this is old, and no more needs
+// to be known.
+const maxAge = 365 * 24 * time.Hour
+
+// receive passes a message of a room on to the receiver, unless the room is
+// not safe or the message makes no sense.
+func (c *Client) receive(evt *event.Event) {
+	if evt.StateKey != nil || !slices.Contains(transfer.EventTypes, evt.Type.Type) {
+		return
+	}
+	at := transfer.RoomID(evt.RoomID)
+	if why := c.roster.unsafe(at); why != "" {
+		c.log.Debug("message ignored", "room", at, "event", evt.ID, "cause", why)
+		return
+	}
+	if evt.ID == "" || len(evt.ID) > maxLabel || evt.Sender == "" || len(evt.Sender) > maxLabel {
+		return
+	}
+	m, err := transfer.DecodeMessage(evt.Type.Type, evt.Content.VeryRaw)
+	if err != nil {
+		c.log.Debug("message dropped", "room", at, "event", evt.ID, "error", err)
+		return
+	}
+	c.mu.Lock()
+	receiver := c.receiver
+	c.mu.Unlock()
+	if receiver == nil {
+		return
+	}
+	receiver(transfer.Received{
+		Room:    at,
+		From:    transfer.Peer{User: transfer.UserID(evt.Sender)},
+		Event:   transfer.EventID(evt.ID),
+		Age:     age(evt, time.Now()),
+		Message: m,
+	})
+}
+
+// age tells how old an event is: what our homeserver says, else (Dendrite says
+// nothing) by the clock of the sender's homeserver. A clock that is ahead of
+// ours makes an event new, not one from the future.
+func age(evt *event.Event, now time.Time) time.Duration {
+	ms := now.UnixMilli() - evt.Timestamp
+	if evt.Unsigned.Age > 0 {
+		ms = evt.Unsigned.Age
+	}
+	ms = max(0, min(ms, maxAge.Milliseconds()))
+	return time.Duration(ms) * time.Millisecond
+}

@@ -1,0 +1,180 @@
+package matrix
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"maunium.net/go/mautrix/event"
+
+	"github.com/matrixfs/matrixfs/transfer"
+)
+
+// roster is what is known of the joined rooms, in memory. Only Run changes it;
+// everybody may look.
+type roster struct {
+	self        transfer.UserID
+	allowPublic bool
+
+	// mu guards what follows, and the rooms themselves.
+	mu     sync.Mutex
+	rooms  map[transfer.RoomID]*room
+	direct map[transfer.RoomID]transfer.UserID
+	shown  []Room // what list gives; nil while it has to be made again
+	subs   map[chan struct{}]struct{}
+}
+
+func newRoster(self transfer.UserID, allowPublic bool) *roster {
+	return &roster{
+		self:        self,
+		allowPublic: allowPublic,
+		rooms:       make(map[transfer.RoomID]*room),
+		direct:      make(map[transfer.RoomID]transfer.UserID),
+		subs:        make(map[chan struct{}]struct{}),
+	}
+}
+
+// list gives the rooms, sorted by id.
+func (l *roster) list() []Room {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.refresh())
+}
+
+// refresh makes the list again if need be. The caller holds mu.
+func (l *roster) refresh() []Room {
+	if l.shown == nil {
+		l.shown = make([]Room, 0, len(l.rooms))
+		for _, r := range l.rooms {
+			l.shown = append(l.shown, Room{
+				ID:      r.id,
+				Name:    r.label(l.self),
+				Alias:   r.alias,
+				Direct:  l.direct[r.id],
+				Refused: r.refused(l.self, l.allowPublic),
+			})
+		}
+		slices.SortFunc(l.shown, func(a, b Room) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	}
+	return l.shown
+}
+
+// settle tells the subscribers if what list gives has changed since old.
+func (l *roster) settle(old []Room) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.shown = nil
+	if slices.Equal(old, l.refresh()) {
+		return
+	}
+	for ch := range l.subs {
+		select {
+		case ch <- struct{}{}:
+		default: // has not read the last one yet
+		}
+	}
+}
+
+// subscribe gives a channel that gets a value after list has changed.
+func (l *roster) subscribe() (<-chan struct{}, func()) {
+	ch := make(chan struct{}, 1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.subs[ch] = struct{}{}
+	return ch, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.subs, ch)
+	}
+}
+
+func (l *roster) members(at transfer.RoomID) []transfer.UserID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r := l.rooms[at]; r != nil {
+		return r.members()
+	}
+	return nil
+}
+
+// maySend gives the error for sending to a room, or nil.
+func (l *roster) maySend(at transfer.RoomID) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.rooms[at]
+	if r == nil {
+		return fmt.Errorf("%w: you are not in it", transfer.ErrNotAllowed)
+	}
+	if why := r.refused(l.self, l.allowPublic); why != "" {
+		return fmt.Errorf("%w: %s", transfer.ErrNotAllowed, why)
+	}
+	return nil
+}
+
+// unsafe says why messages from a room are not passed on, or "".
+func (l *roster) unsafe(at transfer.RoomID) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r := l.rooms[at]; r != nil {
+		return r.unsafe(l.allowPublic)
+	}
+	return refusedUnknown
+}
+
+// enter makes sure that a room is in the roster.
+func (l *roster) enter(at transfer.RoomID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.rooms[at] == nil {
+		l.rooms[at] = newRoom(at)
+	}
+}
+
+// apply takes in a state event of a joined room, and reports whether it is to
+// be stored.
+func (l *roster) apply(evt *event.Event) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.rooms[transfer.RoomID(evt.RoomID)]
+	return r != nil && r.apply(evt)
+}
+
+// row gives the part of a room that is stored in a table of our own.
+func (l *roster) row(at transfer.RoomID) (roomRow, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r := l.rooms[at]; r != nil {
+		return r.roomRow, true
+	}
+	return roomRow{}, false
+}
+
+// leave removes a room, and reports whether it was there.
+func (l *roster) leave(at transfer.RoomID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.rooms[at]
+	delete(l.rooms, at)
+	return ok
+}
+
+// without gives the rooms that keep does not want.
+func (l *roster) without(keep func(transfer.RoomID) bool) []transfer.RoomID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var list []transfer.RoomID
+	for at := range l.rooms {
+		if !keep(at) {
+			list = append(list, at)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+func (l *roster) setDirect(direct map[transfer.RoomID]transfer.UserID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.direct = direct
+}
