@@ -37,6 +37,9 @@ func newCache(dir string, limit int64) (*cache, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrCache, err)
 	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrCache, err)
+	}
 	return &cache{dir: dir, limit: limit, spools: map[*spool]int64{}, evict: func(*spool) {}}, nil
 }
 

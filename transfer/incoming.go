@@ -23,10 +23,11 @@ type Incoming struct {
 	retired  bool // run is done; guarded by Exchange.mu
 
 	// All below is guarded by transfer.mu.
-	spool   *spool // set when accepted, and then for good
-	call    *call  // set while connected
-	answer  EventID
-	removed bool
+	spool       *spool // set when accepted, and then for good
+	call        *call  // set while connected
+	answer      EventID
+	removed     bool
+	saidGoodbye bool
 }
 
 func newIncoming(x *Exchange, r Received, m *Invite) *Incoming {
@@ -134,18 +135,32 @@ func (in *Incoming) hangUp() {
 // run is the transfer's one goroutine.
 func (in *Incoming) run() {
 	in.end(in.drive()) // no effect if something else ended it
+	in.goodbye()
 	in.hangUp()
+	in.x.retireIncoming(in)
+}
+
+// goodbye tells the sender, once, that we ended the transfer.
+func (in *Incoming) goodbye() {
 	in.mu.Lock()
-	err, sp := in.err, in.spool
+	err, accepted, said := in.err, in.spool != nil, in.saidGoodbye
+	in.saidGoodbye = true
 	in.mu.Unlock()
-	switch {
-	case errors.Is(err, errRejectedHere):
+	if said || err == nil {
+		return
+	}
+	if errors.Is(err, errRejectedHere) {
 		in.tellCancel(reasonRejected)
-	case sp == nil || err == nil: // never accepted, or all is well
-	case !errors.Is(err, ErrCancelled) && !errors.Is(err, ErrElsewhere) && !errors.Is(err, ErrOffline):
+		return
+	}
+	for _, known := range []error{ErrCancelled, ErrElsewhere, ErrOffline, ErrNotAllowed} {
+		if errors.Is(err, known) {
+			return
+		}
+	}
+	if accepted {
 		in.tellCancel(reasonCancelled)
 	}
-	in.x.retireIncoming(in)
 }
 
 // drive takes the offer to its end, and returns why it ended.

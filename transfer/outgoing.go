@@ -192,26 +192,35 @@ func (o *Outgoing) Status() Status {
 
 // run is the transfer's one goroutine.
 func (o *Outgoing) run() {
-	why := o.drive()
-	o.end(why) // no effect if that is what ended it
+	o.end(o.drive()) // no effect if something else ended it
 	o.mu.Lock()
 	if o.started != nil {
 		o.started.Stop()
 	}
-	invited, err := o.frozen, o.err
 	o.window = window{acked: o.window.acked, sent: o.window.sent, end: o.window.end}
 	o.mu.Unlock()
-	// Those who ended it, or who know by the clock, need not be told.
-	if invited && err != nil && !errors.Is(err, ErrRejected) && !errors.Is(err, ErrExpired) &&
-		!errors.Is(err, ErrCancelled) && !errors.Is(err, ErrOffline) && !errors.Is(err, ErrNotAllowed) {
+	o.x.retireOutgoing(o)
+}
+
+// goodbye tells the room why the offer is over, unless those who are in it
+// ended it or know by the clock.
+func (o *Outgoing) goodbye() {
+	o.mu.Lock()
+	err := o.err
+	o.mu.Unlock()
+	for _, known := range []error{ErrRejected, ErrExpired, ErrCancelled, ErrOffline, ErrNotAllowed} {
+		if errors.Is(err, known) {
+			return
+		}
+	}
+	if err != nil {
 		o.tellCancel(reasonCancelled)
 	}
-	o.x.retireOutgoing(o)
 }
 
 // drive takes the offer from the first byte to the end, and returns why it
 // ended.
-func (o *Outgoing) drive() error {
+func (o *Outgoing) drive() (why error) {
 	if err := o.awaitBytes(); err != nil {
 		return err
 	}
@@ -220,6 +229,10 @@ func (o *Outgoing) drive() error {
 		return fmt.Errorf("%w: %v", ErrLost, err)
 	}
 	defer c.close()
+	defer func() {
+		o.end(why)
+		o.goodbye() // before the connection goes, which alone would look like a loss
+	}()
 	if err := o.invite(sdp); err != nil {
 		return err
 	}

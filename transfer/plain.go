@@ -192,6 +192,7 @@ func (in *Incoming) receive(l link, gone <-chan struct{}) error {
 		return err
 	case <-gone:
 	case <-in.ctx.Done():
+		in.goodbye() // before the connection goes, which alone would look like a loss
 	}
 	// This ends Recv, after what has come already: that may complete the file.
 	in.hangUp()
