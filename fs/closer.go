@@ -1,0 +1,104 @@
+package fs
+
+import (
+	"os"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// held reports whether any process has the file open, by descriptor: a close
+// that leaves one is not the last. It reads links under /proc and nothing
+// else, so it can't wait for our own mount. Our own process does not count. It
+// takes 2 to 4 ms on a desktop.
+//
+// The descriptor being closed does not show any more: the kernel takes it away
+// before it sends FLUSH.
+func (m *Mounted) held(f identity, closer caller) bool {
+	// It is by far the most likely holder, as after "exec 3>x".
+	return closer > 0 && int(closer) != os.Getpid() && m.holds(closer.proc(""), f) || m.heldBeside(f, closer)
+}
+
+// heldBeside reports whether any process but that of the thread has the file
+// open.
+func (m *Mounted) heldBeside(f identity, c caller) bool {
+	processes, err := readNames("/proc")
+	if err != nil {
+		return false
+	}
+	for _, p := range processes {
+		pid, err := strconv.Atoi(p)
+		if err != nil || pid == os.Getpid() || pid == int(c) {
+			continue
+		}
+		if m.holds("/proc/"+p+"/", f) {
+			return true
+		}
+	}
+	return false
+}
+
+// identity is what tells a file of ours under /proc.
+type identity struct {
+	inode uint64
+	name  string // in its directory
+}
+
+// holds reports whether the process has the file open.
+func (m *Mounted) holds(process string, f identity) bool {
+	fds, err := readNames(process + "fd")
+	if err != nil {
+		return false // gone, or not ours to see
+	}
+	for _, fd := range fds {
+		link, err := os.Readlink(process + "fd/" + fd)
+		if err == nil && m.mayBe(link, f) && inodeOf(process+"fdinfo/"+fd) == f.inode {
+			return true
+		}
+	}
+	return false
+}
+
+// mayBe sorts out the links that can't be the file. The kernel says where it
+// sees the file now: renamed, deleted, or elsewhere, if the process has
+// another view of the mounts.
+func (m *Mounted) mayBe(link string, f identity) bool {
+	if !strings.HasPrefix(link, "/") {
+		return false
+	}
+	return strings.HasPrefix(link, m.point+"/") ||
+		path.Base(strings.TrimSuffix(link, " (deleted)")) == f.name
+}
+
+// inodeOf reads the inode number from a file of /proc/PID/fdinfo (Linux 5.14).
+func inodeOf(fdinfo string) uint64 { return readFDInfo(fdinfo)["ino"].decimal() }
+
+// number is a number as fdinfo writes it.
+type number string
+
+func (n number) decimal() uint64 { v, _ := strconv.ParseUint(string(n), 10, 64); return v }
+func (n number) octal() uint64   { v, _ := strconv.ParseUint(string(n), 8, 64); return v }
+
+// readFDInfo reads the numbers in a file of /proc/PID/fdinfo.
+func readFDInfo(name string) map[string]number {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil
+	}
+	info := map[string]number{}
+	for line := range strings.Lines(string(b)) {
+		key, value, _ := strings.Cut(line, ":")
+		info[key] = number(strings.TrimSpace(value))
+	}
+	return info
+}
+
+// readNames lists a directory, unsorted.
+func readNames(dir string) ([]string, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Readdirnames(-1)
+}

@@ -1,0 +1,60 @@
+// Package fs shows rooms and files on offer as a file system, through FUSE.
+//
+// # The tree
+//
+//	!xyz:example.org/          a joined room: a file created in it is offered to the room
+//	#team:example.org   ->     its canonical alias
+//	@bob:example.org    ->     a direct chat
+//	Team Room           ->     its name, made safe and unique
+//	incoming/                  the files that others offer, one each
+//
+// # How a file goes out
+//
+// CREATE makes an outbound (a directory entry) with a stream (a
+// transfer.Outgoing and how far it has been written). WRITE appends to the
+// stream, and waits while the window of the transfer is full. FLUSH, which
+// close(2) sends, waits until the peer has acknowledged everything, and
+// returns the truth: so cp succeeds exactly if the file arrived. The end of
+// the file is the FLUSH after which nobody holds it (closer.go). A writer that
+// was killed or failed cancels the offer.
+//
+// # How a file comes in
+//
+// An entry of incoming/ is an inbound around a transfer.Incoming. The first
+// READ accepts the offer; LOOKUP, GETATTR, OPEN accept nothing.
+//
+// # Invariants
+//
+//   - Only READ, WRITE and FLUSH wait for the network. All else is answered
+//     from memory.
+//   - WRITE waits only briefly at a time (see slice in stream.go), because
+//     the kernel holds the lock of the inode for as long as it takes; rm of
+//     that file, and with it the whole directory, would hang otherwise. FSYNC
+//     is sent under the same lock, so it does not wait at all.
+//   - An operation that is interrupted has consumed nothing. FLUSH ends early
+//     only for a process that is about to die.
+//   - The kernel caches neither names nor attributes (all timeouts are zero),
+//     so what this package says is always what a person sees.
+//   - EPIPE is never returned: tee and pv hide it.
+//
+// # Lock order
+//
+// root.mu, then room.mu or inbox.mu, then outbound.mu, then stream.mu. The
+// locks of inbound, receiver and xattrs are held alone. Locks of package transfer, and of what implements Rooms, come
+// last. No lock of this package is held while anything waits for the network.
+// The turn of a stream is not a lock but a place in a queue, waited for with a
+// context.
+//
+// # Limitations
+//
+//   - A file descriptor that is under way in a unix socket, or registered with
+//     io_uring, is not seen as a holder of a file; neither is one of a process
+//     whose /proc/PID/fd the user may not read.
+//   - A process that leaves the closing of its file to its own end (exit)
+//     can't be killed any more while the kernel closes for it. So such a close
+//     waits for an answer to the offer for a short time only (exitPatience);
+//     after that the file goes on by itself.
+//   - A program that failed after it closed its file, or upstream of a pipe,
+//     is not seen to have failed.
+//   - What was sent can't be changed or read back.
+package fs

@@ -1,0 +1,107 @@
+package fs
+
+import (
+	"context"
+	"math/rand/v2"
+	"syscall"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// node is what all entries of the tree have in common.
+type node struct {
+	gofs.Inode
+	m *Mounted
+}
+
+// firstInode is where the inode numbers of a mount start. They differ between
+// mounts, so that a file of one is not taken for one of another under /proc.
+// 52 bits are enough for 2^20 files, and exact in every program.
+func firstInode() uint64 { return 1<<32 + rand.Uint64N(1<<31)<<20 }
+
+// adopt gives a node its inode number.
+func (m *Mounted) adopt(n gofs.InodeEmbedder, mode uint32) *gofs.Inode {
+	return m.root.NewInode(context.Background(), n, gofs.StableAttr{Mode: mode, Ino: m.inode.Add(1)})
+}
+
+// Statfs implements gofs.NodeStatfser. There is as much room as anybody asks
+// for: file managers refuse to copy where they see less than they need.
+func (*node) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
+	const size = 1 << 50 // 1 PiB
+	*out = fuse.StatfsOut{Bsize: 4096, Frsize: 4096, NameLen: maxName, Files: 1 << 32, Ffree: 1 << 32}
+	out.Blocks = size / 4096
+	out.Bfree, out.Bavail = out.Blocks, out.Blocks
+	return 0
+}
+
+// directory is a directory in which nothing can be changed.
+type directory struct{ node }
+
+func (d *directory) attr(a *fuse.Attr, mode uint32) {
+	a.Mode = unix.S_IFDIR | mode
+	a.Uid, a.Gid = d.m.uid, d.m.gid
+	a.Nlink = 2
+	a.Blksize = 4096
+	a.SetTimes(&d.m.started, &d.m.started, &d.m.started)
+}
+
+// Create refuses; it implements gofs.NodeCreater.
+func (*directory) Create(context.Context, string, uint32, uint32, *fuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
+	return nil, nil, 0, syscall.EACCES
+}
+
+// Mkdir refuses; it implements gofs.NodeMkdirer.
+func (*directory) Mkdir(context.Context, string, uint32, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	return nil, syscall.EPERM
+}
+
+// Mknod refuses; it implements gofs.NodeMknoder.
+func (*directory) Mknod(context.Context, string, uint32, uint32, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	return nil, syscall.EPERM
+}
+
+// Symlink refuses; it implements gofs.NodeSymlinker.
+func (*directory) Symlink(context.Context, string, string, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	return nil, syscall.EPERM
+}
+
+// Link refuses; it implements gofs.NodeLinker.
+func (*directory) Link(context.Context, gofs.InodeEmbedder, string, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	return nil, syscall.EPERM
+}
+
+// Unlink refuses; it implements gofs.NodeUnlinker.
+func (*directory) Unlink(context.Context, string) syscall.Errno { return syscall.EPERM }
+
+// Rmdir refuses; it implements gofs.NodeRmdirer.
+func (*directory) Rmdir(context.Context, string) syscall.Errno { return syscall.EPERM }
+
+// Rename refuses; it implements gofs.NodeRenamer. To another directory, mv
+// copies then.
+func (d *directory) Rename(_ context.Context, _ string, to gofs.InodeEmbedder, _ string, _ uint32) syscall.Errno {
+	if to.EmbeddedInode() != d.EmbeddedInode() {
+		return syscall.EXDEV
+	}
+	return syscall.EPERM
+}
+
+// Setattr refuses; it implements gofs.NodeSetattrer.
+func (*directory) Setattr(context.Context, gofs.FileHandle, *fuse.SetAttrIn, *fuse.AttrOut) syscall.Errno {
+	return syscall.EPERM
+}
+
+// listing makes a listing, with the two that every directory has.
+func (d *directory) listing(list []fuse.DirEntry) gofs.DirStream {
+	dots := []fuse.DirEntry{
+		{Name: ".", Mode: unix.S_IFDIR, Ino: d.StableAttr().Ino},
+		{Name: "..", Mode: unix.S_IFDIR, Ino: d.m.root.StableAttr().Ino},
+	}
+	return gofs.NewListDirStream(append(dots, list...))
+}
+
+// entry describes an entry in a listing.
+func entry(name string, n *gofs.Inode) fuse.DirEntry {
+	return fuse.DirEntry{Name: name, Mode: n.Mode(), Ino: n.StableAttr().Ino}
+}

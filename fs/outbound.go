@@ -1,0 +1,226 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"syscall"
+	"time"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/matrixfs/matrixfs/transfer"
+)
+
+// outbound is a file that is being sent, or was delivered: an entry of a room.
+// A program that overwrites it starts a new offer, and thus a new stream.
+type outbound struct {
+	node
+	room *room
+	xattrs
+
+	// mu guards all below.
+	mu     sync.Mutex
+	name   string // in the room; temporary, it may be
+	stream *stream
+	meta   meta
+	open   int // descriptors for writing
+	// writers are the processes that have written to stream; lastWriter is
+	// the thread that did last.
+	writers    map[int]bool
+	lastWriter caller
+}
+
+// meta is what chmod, chown and touch set. Nothing here depends on it.
+type meta struct {
+	mode         uint32
+	uid, gid     uint32
+	atime, mtime time.Time
+	dated        bool // mtime was set: writing does not change it
+}
+
+// maxWriters bounds how many processes are remembered to have written.
+const maxWriters = 1024
+
+var (
+	_ gofs.NodeOpener    = (*outbound)(nil)
+	_ gofs.NodeGetattrer = (*outbound)(nil)
+	_ gofs.NodeSetattrer = (*outbound)(nil)
+)
+
+func newOutbound(r *room, name string, mode uint32, out *transfer.Outgoing) *outbound {
+	now := time.Now()
+	return &outbound{
+		node: node{m: r.m}, room: r, name: name, stream: newStream(out),
+		meta: meta{mode: mode & 0o777, uid: r.m.uid, gid: r.m.gid, atime: now, mtime: now},
+	}
+}
+
+// current gives the stream that is being written.
+func (o *outbound) current() *stream {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.stream
+}
+
+// identity is how the file shows under /proc.
+func (o *outbound) identity() identity {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return identity{o.StableAttr().Ino, o.name}
+}
+
+// failed reports whether the file was not and will not be delivered: such an
+// entry is not listed.
+func (o *outbound) failed() bool { return o.current().out.Err() != nil }
+
+// rename gives the file the name that the peer will see, if it is not too
+// late.
+func (o *outbound) rename(name string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.name = name
+	o.stream.out.SetName(offeredName(name))
+}
+
+// Getattr implements gofs.NodeGetattrer.
+func (o *outbound) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	o.attr(&out.Attr)
+	return 0
+}
+
+func (o *outbound) attr(a *fuse.Attr) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	a.Mode = unix.S_IFREG | o.meta.mode
+	a.Uid, a.Gid = o.meta.uid, o.meta.gid
+	a.Nlink = 1
+	a.Size = uint64(o.stream.extent())
+	a.Blocks = (a.Size + 511) / 512
+	a.Blksize = maxWrite
+	a.SetTimes(&o.meta.atime, &o.meta.mtime, &o.meta.mtime)
+}
+
+// Setattr implements gofs.NodeSetattrer: chmod, chown, touch and truncate.
+func (o *outbound) Setattr(_ context.Context, f gofs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+	if size, ok := in.GetSize(); ok {
+		if err := o.truncate(int64(size), f != nil); err != nil {
+			return o.m.errno(err)
+		}
+	}
+	o.setMeta(in)
+	o.attr(&out.Attr)
+	return 0
+}
+
+func (o *outbound) setMeta(in *fuse.SetAttrIn) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if mode, ok := in.GetMode(); ok {
+		o.meta.mode = mode & 0o777
+	}
+	if uid, ok := in.GetUID(); ok {
+		o.meta.uid = uid
+	}
+	if gid, ok := in.GetGID(); ok {
+		o.meta.gid = gid
+	}
+	if t, ok := in.GetATime(); ok {
+		o.meta.atime = t
+	}
+	if t, ok := in.GetMTime(); ok {
+		o.meta.mtime, o.meta.dated = t, true
+	}
+}
+
+// truncate sets the size. Emptying a file that was sent starts a new offer:
+// that is what opening with O_TRUNC, and cp onto an existing file, come to.
+// own says that the writer itself asks.
+func (o *outbound) truncate(size int64, own bool) error {
+	s := o.current()
+	if size > 0 || !s.isEnded() {
+		err := s.resize(size)
+		if errors.Is(err, errBehind) && !own {
+			return syscall.EBUSY // somebody else is writing it
+		}
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.stream != s:
+		return syscall.EBUSY // somebody else was quicker
+	case o.open == 0 && s.extent() > 0:
+		return errSent // truncate(2): nobody would ever close it
+	case o.open == 0:
+		return nil
+	}
+	out, err := o.m.options.Exchange.Offer(o.room.id, offeredName(o.name))
+	if err != nil {
+		return err
+	}
+	o.stream = newStream(out)
+	o.writers, o.lastWriter, o.meta.dated = nil, 0, false
+	return nil
+}
+
+// Open implements gofs.NodeOpener. What was sent is not kept, so it can't be
+// read.
+func (o *outbound) Open(_ context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	if flags&unix.O_ACCMODE == unix.O_RDONLY {
+		return nil, 0, syscall.EACCES
+	}
+	o.room.relist(o)
+	return o.newSender(), senderFlags, 0
+}
+
+// newSender counts one more descriptor for writing.
+func (o *outbound) newSender() *sender {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.open++
+	return &sender{file: o}
+}
+
+// remember notes that the process of the thread has written, and whether it is
+// the first to.
+func (o *outbound) remember(c caller) (first bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.meta.dated {
+		o.meta.mtime = time.Now()
+	}
+	if c == o.lastWriter && o.writers != nil {
+		return false
+	}
+	first = o.writers == nil
+	if first {
+		o.writers = map[int]bool{}
+	}
+	if o.lastWriter = c; len(o.writers) < maxWriters {
+		o.writers[c.process()] = true
+	}
+	return first
+}
+
+// wroteBy reports whether the process of the thread has written.
+func (o *outbound) wroteBy(c caller) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.writers[c.process()]
+}
+
+// release counts one descriptor less. A file that nobody finished is
+// cancelled with the last.
+func (o *outbound) release() {
+	o.mu.Lock()
+	o.open--
+	abandoned := o.open == 0 && !o.stream.isEnded()
+	s := o.stream
+	o.mu.Unlock()
+	if abandoned {
+		s.out.Cancel()
+	}
+}

@@ -1,0 +1,206 @@
+package fs
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"syscall"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/matrixfs/matrixfs/transfer"
+)
+
+// room is the directory of a room. Its entries are the files being sent to the
+// room, and those delivered since the mount.
+type room struct {
+	directory
+	id transfer.RoomID
+
+	mu    sync.Mutex // guards all below
+	info  Room
+	files map[string]*outbound // those that failed too, until somebody looks
+}
+
+var (
+	_ gofs.NodeGetattrer = (*room)(nil)
+	_ gofs.NodeSetattrer = (*room)(nil)
+	_ gofs.NodeLookuper  = (*room)(nil)
+	_ gofs.NodeReaddirer = (*room)(nil)
+	_ gofs.NodeCreater   = (*room)(nil)
+	_ gofs.NodeUnlinker  = (*room)(nil)
+	_ gofs.NodeRenamer   = (*room)(nil)
+)
+
+func newRoom(m *Mounted, info Room) *room {
+	r := &room{directory: directory{node{m: m}}, id: info.ID, info: info, files: map[string]*outbound{}}
+	m.adopt(r, unix.S_IFDIR)
+	return r
+}
+
+// update takes over what has changed about the room.
+func (r *room) update(info Room) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.info = info
+}
+
+func (r *room) current() Room {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.info
+}
+
+// Getattr implements gofs.NodeGetattrer.
+func (r *room) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	r.fill(&out.Attr)
+	return 0
+}
+
+// Setattr implements gofs.NodeSetattrer. rsync -a sets the times of the
+// directory it copies into; it may, but nothing changes.
+func (r *room) Setattr(_ context.Context, _ gofs.FileHandle, _ *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+	r.fill(&out.Attr)
+	return 0
+}
+
+// fill gives the attributes: the mode says whether files may be sent.
+func (r *room) fill(a *fuse.Attr) {
+	mode := uint32(0o700)
+	if r.current().Refused != "" {
+		mode = 0o500
+	}
+	r.attr(a, mode)
+}
+
+// find gives the entry of that name. One that failed is forgotten now.
+func (r *room) find(name string) *outbound {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.findLocked(name)
+}
+
+func (r *room) findLocked(name string) *outbound {
+	o := r.files[name]
+	if o != nil && o.failed() {
+		delete(r.files, name)
+		return nil
+	}
+	return o
+}
+
+// relist makes sure that a file somebody has opened anew is listed: it may
+// have failed, and been forgotten, since the kernel looked it up.
+func (r *room) relist(o *outbound) {
+	name := o.identity().name
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.files[name] == nil {
+		r.files[name] = o
+	}
+}
+
+// Lookup implements gofs.NodeLookuper.
+func (r *room) Lookup(_ context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	o := r.find(name)
+	if o == nil {
+		return nil, syscall.ENOENT
+	}
+	o.attr(&out.Attr)
+	return o.EmbeddedInode(), 0
+}
+
+// Readdir implements gofs.NodeReaddirer.
+func (r *room) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []fuse.DirEntry
+	for _, name := range slices.Sorted(maps.Keys(r.files)) {
+		if o := r.findLocked(name); o != nil {
+			list = append(list, entry(name, o.EmbeddedInode()))
+		}
+	}
+	return r.listing(list), 0
+}
+
+// Create implements gofs.NodeCreater: it offers a file to the room. Nobody is
+// told before there are bytes.
+func (r *room) Create(_ context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
+	if r.current().Refused != "" || keptPrivate(name) {
+		return nil, nil, 0, syscall.EACCES
+	}
+	if flags&unix.O_ACCMODE == unix.O_RDONLY {
+		return nil, nil, 0, syscall.EACCES // nothing could be written to it
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.findLocked(name) != nil {
+		return nil, nil, 0, syscall.EEXIST
+	}
+	offer, err := r.m.options.Exchange.Offer(r.id, offeredName(name))
+	if err != nil {
+		return nil, nil, 0, r.m.errno(err)
+	}
+	o := newOutbound(r, name, mode, offer)
+	inode := r.m.adopt(o, unix.S_IFREG)
+	r.files[name] = o
+	o.attr(&out.Attr)
+	return inode, o.newSender(), senderFlags, 0
+}
+
+// Unlink implements gofs.NodeUnlinker: it cancels what is being sent, and
+// forgets what was delivered.
+func (r *room) Unlink(_ context.Context, name string) syscall.Errno {
+	r.mu.Lock()
+	o := r.findLocked(name)
+	delete(r.files, name)
+	r.mu.Unlock()
+	if o == nil {
+		return syscall.ENOENT
+	}
+	o.current().out.Cancel()
+	return 0
+}
+
+// Rename implements gofs.NodeRenamer, within the room: many programs write
+// under a temporary name.
+func (r *room) Rename(_ context.Context, name string, to gofs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
+	if to.EmbeddedInode() != r.EmbeddedInode() {
+		return syscall.EXDEV
+	}
+	if flags&^unix.RENAME_NOREPLACE != 0 {
+		return syscall.EINVAL
+	}
+	if keptPrivate(newName) {
+		return syscall.EACCES
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	o, old := r.findLocked(name), r.findLocked(newName)
+	switch {
+	case o == nil:
+		return syscall.ENOENT
+	case old == o:
+		return 0
+	case old != nil && flags&unix.RENAME_NOREPLACE != 0:
+		return syscall.EEXIST
+	case old != nil:
+		old.current().out.Cancel()
+	}
+	delete(r.files, name)
+	r.files[newName] = o
+	o.rename(newName)
+	return 0
+}
+
+// abandon cancels whatever is still being sent.
+func (r *room) abandon() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, o := range r.files {
+		o.current().out.Cancel()
+	}
+}

@@ -1,0 +1,147 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"time"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/matrixfs/matrixfs/transfer"
+)
+
+// exitPatience is how long a process that ends without closing its file stays
+// until somebody answers the offer. Nothing can end it in that time, not even
+// SIGKILL: the kernel drops signals for a process that is ending.
+const exitPatience = 10 * time.Second
+
+// senderFlags: without direct_io, close would be the first to report errors,
+// and writing would be slower.
+const senderFlags = fuse.FOPEN_DIRECT_IO
+
+// sender is an open descriptor of a file being sent. Processes share it after
+// fork.
+type sender struct {
+	file *outbound
+}
+
+var (
+	_ gofs.FileReader    = (*sender)(nil)
+	_ gofs.FileWriter    = (*sender)(nil)
+	_ gofs.FileFlusher   = (*sender)(nil)
+	_ gofs.FileFsyncer   = (*sender)(nil)
+	_ gofs.FileAllocater = (*sender)(nil)
+	_ gofs.FileReleaser  = (*sender)(nil)
+)
+
+// Read implements gofs.FileReader. What was sent is not kept.
+func (*sender) Read(context.Context, []byte, int64) (fuse.ReadResult, syscall.Errno) {
+	return nil, syscall.EACCES
+}
+
+// Write implements gofs.FileWriter.
+func (h *sender) Write(op context.Context, p []byte, off int64) (uint32, syscall.Errno) {
+	o, c := h.file, callerOf(op)
+	s := o.current()
+	if o.remember(c) {
+		if size, ok := o.m.sourceSize(c, o.identity(), int64(len(p))); ok && off == 0 && s.untouched() {
+			s.out.SetSize(size)
+		}
+	}
+	ctx, cancel := o.m.waiting(op)
+	defer cancel()
+	n, err := s.write(ctx, p, off)
+	return uint32(n), o.m.errno(err)
+}
+
+// Fsync implements gofs.FileFsyncer: it sends the invite, and tells of an
+// error so far. It does not wait for the peer, because the kernel holds the
+// lock of the inode meanwhile; close does. A file whose name is yet to come
+// (GLib: FSYNC, then RENAME) is not announced under another.
+func (h *sender) Fsync(context.Context, uint32) syscall.Errno {
+	s := h.file.current()
+	if _, known := finalName(h.file.identity().name); known && !s.untouched() {
+		s.out.Invite()
+	}
+	return h.file.m.errno(s.out.Err())
+}
+
+// Allocate implements gofs.FileAllocater. What has not been written is zeros
+// anyway; a size beyond the end of what is written is announced.
+func (h *sender) Allocate(_ context.Context, off, length uint64, mode uint32) syscall.Errno {
+	const understood = unix.FALLOC_FL_KEEP_SIZE | unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_ZERO_RANGE
+	s, end := h.file.current(), int64(off+length)
+	switch {
+	case mode&^understood != 0:
+		return syscall.EOPNOTSUPP
+	case end < 0:
+		return syscall.EFBIG
+	case mode&(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_ZERO_RANGE) != 0 && !s.isAhead(int64(off)):
+		return syscall.ESPIPE
+	case mode&unix.FALLOC_FL_KEEP_SIZE != 0 || end <= s.extent():
+		return h.file.m.errno(s.out.Err())
+	}
+	return h.file.m.errno(s.resize(end))
+}
+
+// Flush implements gofs.FileFlusher: the close of one descriptor. See the
+// package's documentation for what it promises.
+func (h *sender) Flush(op context.Context) syscall.Errno {
+	o, c := h.file, callerOf(op)
+	s := o.current()
+	end := c.ending()
+	held := o.m.held(o.identity(), c)
+	switch {
+	case end.failed && (!held || o.wroteBy(c)):
+		s.out.Cancel()
+		return syscall.EINTR // nobody is there to see it
+	case held && (end.exiting || s.untouched()):
+		return 0
+	case held:
+		return h.wait(op, s, s.sync)
+	case end.exiting:
+		return h.outlive(s)
+	}
+	return h.wait(op, s, s.finish)
+}
+
+// wait waits for the peer. If the process is to die first, that cancels the
+// offer.
+func (h *sender) wait(op context.Context, s *stream, until func(context.Context) error) syscall.Errno {
+	ctx, cancel := h.file.m.patient(op)
+	defer cancel()
+	err := until(ctx)
+	if errors.Is(err, context.Canceled) {
+		s.out.Cancel()
+	}
+	return h.file.m.errno(err)
+}
+
+// outlive finishes the file for a process that is ending, and can't be killed
+// any more. It waits for an answer to the offer for a short time only; once
+// there is one, the rest comes to an end by itself.
+func (h *sender) outlive(s *stream) syscall.Errno {
+	m := h.file.m
+	done := make(chan error, 1)
+	m.background.Go(func() { done <- s.finish(m.closing) })
+	patience := time.NewTimer(exitPatience)
+	defer patience.Stop()
+	select {
+	case err := <-done:
+		return m.errno(err)
+	case <-patience.C:
+	}
+	if state := s.out.Status().State; state == transfer.Preparing || state == transfer.Offered {
+		return 0
+	}
+	return m.errno(<-done)
+}
+
+// Release implements gofs.FileReleaser: nobody has the descriptor any more.
+func (h *sender) Release(context.Context) syscall.Errno {
+	h.file.release()
+	return 0
+}

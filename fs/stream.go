@@ -1,0 +1,295 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/matrixfs/matrixfs/transfer"
+)
+
+const (
+	// slice is how long one WRITE waits at most. The kernel holds the lock of
+	// the inode meanwhile, and rm, mv and chmod of the file wait for that lock;
+	// rm and mv with the lock of the directory in hand, so ls waits for them.
+	slice = 200 * time.Millisecond
+	// piece is how much is handed on at a time. A slow peer makes room for a
+	// piece long before it makes room for a whole WRITE.
+	piece = 64 << 10
+)
+
+var (
+	// errBehind: a write to a place before the end of what was written.
+	errBehind = errors.New("what has been sent can't be changed")
+	// errSent: a write after the end of the file.
+	errSent = errors.New("the file has been sent")
+)
+
+// stream is the bytes of one outgoing file: it turns writes at offsets into
+// an unbroken sequence. It is safe for concurrent use.
+type stream struct {
+	out *transfer.Outgoing
+	// turn has a place for whoever hands bytes to out, one at a time.
+	turn chan struct{}
+
+	// mu guards all below.
+	mu sync.Mutex
+	// end is how much has been accepted: handed to out, or in the queue.
+	end int64
+	// size is how long the file is, at least end: ftruncate and fallocate can
+	// make it longer. What is missing at the end of the file is zeros.
+	size int64
+	// announced: out has been told the size, because somebody has set it.
+	announced bool
+	// queue is what has been accepted but not handed to out. It holds
+	// gaps, and a byte for each slice that a WRITE has waited in vain.
+	queue []segment
+	// ended: there are no writes any more.
+	ended bool
+}
+
+// segment is a run of zeros, and then some bytes.
+type segment struct {
+	zeros int64
+	data  []byte
+}
+
+var zeros [piece]byte
+
+func newStream(out *transfer.Outgoing) *stream {
+	return &stream{out: out, turn: make(chan struct{}, 1)}
+}
+
+// write accepts bytes of p at off, and returns how many. It waits at most a
+// slice, and then accepts one byte, so that a program sees a short write and
+// tries again; that it has to come again lets others at the inode. When ctx
+// ends before anything is accepted, it returns ctx.Err().
+func (s *stream) write(ctx context.Context, p []byte, off int64) (int, error) {
+	if err := s.seek(off); err != nil || len(p) == 0 {
+		return 0, err
+	}
+	brief, cancel := context.WithTimeout(ctx, slice)
+	defer cancel()
+	n, err := s.writeThrough(brief, p)
+	switch {
+	case n > 0:
+		return n, nil
+	case ctx.Err() != nil:
+		return 0, ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		s.enqueue(segment{data: p[:1]})
+		return 1, nil
+	}
+	return 0, err
+}
+
+// seek moves the end to off. What is skipped will be zeros.
+func (s *stream) seek(off int64) error {
+	if err := s.out.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case off < s.end:
+		return errBehind
+	case s.ended:
+		return errSent
+	case off > s.end:
+		s.enqueueLocked(segment{zeros: off - s.end})
+	}
+	return nil
+}
+
+// writeThrough hands pieces of p to the transfer, after what is in the queue.
+// It returns how much of p it has handed on when ctx ended.
+func (s *stream) writeThrough(ctx context.Context, p []byte) (n int, err error) {
+	if err := s.take(ctx); err != nil {
+		return 0, err
+	}
+	defer s.yield()
+	if err := s.drain(ctx); err != nil {
+		return 0, err
+	}
+	for n < len(p) && err == nil {
+		var k int
+		k, err = s.out.Write(ctx, p[n:min(n+piece, len(p))])
+		n += k
+		s.mu.Lock()
+		s.advance(int64(k))
+		s.mu.Unlock()
+	}
+	return n, err
+}
+
+// take waits for the turn to hand bytes to the transfer.
+func (s *stream) take(ctx context.Context) error {
+	select {
+	case s.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *stream) yield() { <-s.turn }
+
+// advance counts n bytes more. mu is held.
+func (s *stream) advance(n int64) {
+	s.end += n
+	if s.end > s.size {
+		s.size = s.end
+		if s.announced {
+			s.announced = false
+			s.out.SetSize(-1)
+		}
+	}
+}
+
+func (s *stream) enqueue(g segment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.enqueueLocked(g)
+}
+
+// enqueueLocked appends to the queue; it copies the data. mu is held.
+func (s *stream) enqueueLocked(g segment) {
+	s.advance(g.zeros + int64(len(g.data)))
+	if last := len(s.queue) - 1; last >= 0 && g.zeros == 0 {
+		s.queue[last].data = append(s.queue[last].data, g.data...)
+		return
+	}
+	s.queue = append(s.queue, segment{g.zeros, append([]byte(nil), g.data...)})
+}
+
+// drain hands the queue to the transfer. The caller has the turn.
+func (s *stream) drain(ctx context.Context) error {
+	for {
+		p := s.next()
+		if p == nil {
+			return nil
+		}
+		n, err := s.out.Write(ctx, p)
+		if err != nil {
+			return err
+		}
+		s.pop(n)
+	}
+}
+
+// next gives the first piece of the queue, or nil.
+func (s *stream) next() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) == 0 {
+		return nil
+	}
+	first := s.queue[0]
+	if first.zeros > 0 {
+		return zeros[:min(first.zeros, piece)]
+	}
+	return first.data[:min(len(first.data), piece)]
+}
+
+// pop removes n bytes of the piece that next gave.
+func (s *stream) pop(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := &s.queue[0]
+	if first.zeros > 0 {
+		first.zeros -= int64(n)
+	} else {
+		first.data = first.data[n:]
+	}
+	if first.zeros == 0 && len(first.data) == 0 {
+		s.queue = s.queue[1:]
+	}
+}
+
+// resize makes the file n bytes long, as ftruncate does. What has been
+// accepted can't be cut off.
+func (s *stream) resize(n int64) error {
+	if err := s.out.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case n == s.size:
+		return nil
+	case n < s.end:
+		return errBehind
+	case s.ended:
+		return errSent
+	}
+	s.size = n
+	// A file that is emptied is going to be written.
+	s.announced = n > s.end
+	if s.announced {
+		s.out.SetSize(n)
+	} else {
+		s.out.SetSize(-1)
+	}
+	return nil
+}
+
+// extent is how long the file is.
+func (s *stream) extent() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.size
+}
+
+// isAhead reports whether nothing has been accepted at off and behind it.
+func (s *stream) isAhead(off int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return off >= s.end
+}
+
+// untouched reports whether nothing has been written, and no size been set.
+func (s *stream) untouched() bool { return s.extent() == 0 }
+
+// sync waits until the peer has everything written so far.
+func (s *stream) sync(ctx context.Context) error {
+	if err := s.take(ctx); err != nil {
+		return err
+	}
+	err := s.drain(ctx)
+	s.yield()
+	if err != nil {
+		return err
+	}
+	return s.out.Sync(ctx)
+}
+
+// finish ends the file and waits until it is delivered. If ctx ends first, it
+// returns ctx.Err(), and finish may be called again.
+func (s *stream) finish(ctx context.Context) error {
+	if err := s.take(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.ended = true
+	if s.size > s.end {
+		s.enqueueLocked(segment{zeros: s.size - s.end})
+	}
+	s.mu.Unlock()
+	err := s.drain(ctx)
+	s.yield()
+	if err != nil {
+		return err
+	}
+	return s.out.Finish(ctx)
+}
+
+// isEnded reports whether the last write is over, or will never be.
+func (s *stream) isEnded() bool {
+	if s.out.Err() != nil {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
+}

@@ -1,0 +1,74 @@
+package fs
+
+import (
+	"strings"
+	"unicode"
+)
+
+// finalName gives the name that a file will have when the program that writes
+// it is done: many write under a temporary name and rename at the end. It is
+// empty where the temporary name says nothing of the final one. known is false
+// for such a name only.
+func finalName(name string) (final string, known bool) {
+	if rest, ok := strings.CutPrefix(name, ".goutputstream-"); ok && len(rest) == 6 {
+		return "", false // GLib: the name says nothing
+	}
+	for _, suffix := range []string{".partial~", ".part"} { // Thunar; KIO, browsers
+		if stem, ok := strings.CutSuffix(name, suffix); ok && stem != "" {
+			return stem, true
+		}
+	}
+	if final, ok := rsyncName(name); ok {
+		return final, true
+	}
+	return name, true
+}
+
+// rsyncName understands the ".NAME.XXXXXX" of rsync. The last part is random
+// letters and digits; one of lower-case letters alone, or digits alone, is far
+// more likely to be a word or a date: ".settings.backup".
+func rsyncName(name string) (string, bool) {
+	rest, hidden := strings.CutPrefix(name, ".")
+	dot := strings.LastIndexByte(rest, '.')
+	if !hidden || dot < 1 || len(rest)-dot-1 != 6 {
+		return "", false
+	}
+	var lower, upper, digits int
+	for _, r := range rest[dot+1:] {
+		switch {
+		case r >= 'a' && r <= 'z':
+			lower++
+		case r >= 'A' && r <= 'Z':
+			upper++
+		case r < unicode.MaxASCII && unicode.IsDigit(r):
+			digits++
+		}
+	}
+	if lower+upper+digits != 6 || lower == 6 || digits == 6 {
+		return "", false
+	}
+	return rest[:dot], true
+}
+
+// offeredName is the name under which a file is offered to the room.
+func offeredName(name string) string {
+	final, known := finalName(name)
+	if !known {
+		return noName
+	}
+	return strings.ToValidUTF8(final, "_")
+}
+
+// keptPrivate reports whether a file of that name is never meant for others:
+// the swap files of vim, which it makes beside the file it edits.
+func keptPrivate(name string) bool {
+	if !strings.HasPrefix(name, ".") {
+		return false
+	}
+	for _, suffix := range []string{".swp", ".swo", ".swx", ".swpx"} {
+		if strings.HasSuffix(name, suffix) {
+			return true
+		}
+	}
+	return false
+}
