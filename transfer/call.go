@@ -30,11 +30,14 @@ const (
 )
 
 // dialler makes calls. It is safe for concurrent use.
-type dialler struct{ api *webrtc.API }
+type dialler struct {
+	// loopback: use the addresses of this machine alone.
+	loopback bool
+}
 
-// newDialler prepares pion. With loopback it uses the addresses of this
-// machine alone.
-func newDialler(loopback bool) *dialler {
+// api prepares pion for one call: the network is looked at afresh, since a
+// laptop moves.
+func (d *dialler) api() *webrtc.API {
 	var s webrtc.SettingEngine
 	s.DetachDataChannels()
 	s.SetSCTPMaxMessageSize(maxMessage)
@@ -46,12 +49,15 @@ func newDialler(loopback bool) *dialler {
 	s.SetPrflxAcceptanceMinWait(0)
 	s.SetRelayAcceptanceMinWait(relayWait)
 	s.LoggerFactory = quiet{}
-	if loopback {
+	if n, err := newRoomyNet(); err == nil { // else pion looks for itself, and says what fails
+		s.SetNet(n)
+	}
+	if d.loopback {
 		s.SetIncludeLoopbackCandidate(true)
 		s.SetIPFilter(func(ip net.IP) bool { return ip.IsLoopback() })
 		s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	}
-	return &dialler{api: webrtc.NewAPI(webrtc.WithSettingEngine(s))}
+	return webrtc.NewAPI(webrtc.WithSettingEngine(s))
 }
 
 // call is one attempt to connect to a peer: a peer connection with one data
@@ -73,7 +79,7 @@ type call struct {
 }
 
 func (d *dialler) newCall() (*call, error) {
-	pc, err := d.api.NewPeerConnection(webrtc.Configuration{})
+	pc, err := d.api().NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
 		return nil, err
 	}

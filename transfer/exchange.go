@@ -140,7 +140,7 @@ func New(cfg Config) (*Exchange, error) {
 		return nil, err
 	}
 	x := &Exchange{
-		cfg: cfg, log: log, cache: store, dialler: newDialler(cfg.Loopback),
+		cfg: cfg, log: log, cache: store, dialler: &dialler{loopback: cfg.Loopback},
 		outgoing: map[ID]*Outgoing{}, past: map[key]time.Time{},
 		watchers: map[chan struct{}]struct{}{},
 	}
