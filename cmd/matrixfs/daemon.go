@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/matrixfs/matrixfs/fs"
+	"github.com/matrixfs/matrixfs/matrix"
+	"github.com/matrixfs/matrixfs/transfer"
+)
+
+const (
+	// cacheName is the directory of received bytes, in the state directory.
+	cacheName = "cache"
+	// firstSync is how long the first mount ever waits to learn its rooms.
+	// Without a homeserver it mounts all the same: rooms come when they can.
+	firstSync = 15 * time.Second
+	// abandonTimeout bounds the unmounting of a program that must end now.
+	abandonTimeout = 2 * time.Second
+)
+
+// daemonOptions says what a daemon works with.
+type daemonOptions struct {
+	stateDir    string
+	mountpoint  string // absolute
+	lifetime    time.Duration
+	cacheSize   int64
+	allowPublic bool
+	debugFUSE   bool
+	log         *slog.Logger
+}
+
+// daemon is a running mount: the account, the exchange, the control socket
+// and the mount itself, made in this order and ended in the package's order.
+type daemon struct {
+	options daemonOptions
+	log     *slog.Logger
+
+	client   *matrix.Client
+	exchange *transfer.Exchange
+	control  *controlServer
+	syncing  sync.WaitGroup
+	syncErr  chan error // gets what Run returned
+
+	mu    sync.Mutex
+	mount *fs.Mounted // guarded by mu: abandon may come from another goroutine
+}
+
+func newDaemon(o daemonOptions) *daemon {
+	return &daemon{options: o, log: o.log, syncErr: make(chan error, 1)}
+}
+
+// run starts everything, calls mounted, serves until ctx ends or the mount
+// is gone, and ends everything. It returns nil after an orderly end.
+func (d *daemon) run(ctx context.Context, mounted func()) error {
+	defer d.close()
+	switch err := d.start(ctx); {
+	case err != nil && ctx.Err() != nil:
+		return nil // stopped while starting: as wanted
+	case err != nil:
+		return err
+	}
+	mounted()
+	return d.serve(ctx)
+}
+
+// start makes everything, the mount last.
+func (d *daemon) start(ctx context.Context) error {
+	o := d.options
+	var options []matrix.Option
+	if o.allowPublic {
+		options = append(options, matrix.AllowPublic())
+	}
+	var err error
+	if d.client, err = matrix.Open(ctx, o.stateDir, d.log, options...); err != nil {
+		return err
+	}
+	account := d.client.Account()
+	d.exchange, err = transfer.New(transfer.Config{
+		Self:      transfer.Peer{User: account.User, Device: account.Device},
+		Signaller: d.client,
+		CacheDir:  filepath.Join(o.stateDir, cacheName),
+		CacheSize: o.cacheSize,
+		Lifetime:  o.lifetime,
+		Loopback:  onLoopback(account.Homeserver),
+		Logger:    d.log,
+	})
+	if err != nil {
+		return err
+	}
+	d.client.SetReceiver(d.exchange.Receive)
+	d.client.SetLeaveHandler(d.exchange.LeaveRoom)
+	if d.control, err = startControl(o.stateDir, d.report, d.log); err != nil {
+		return err
+	}
+	// It outlives the signal: the peers are to be told. Closing it ends it.
+	d.syncing.Go(func() { d.syncErr <- d.client.Run(context.WithoutCancel(ctx)) })
+	if err := d.awaitRooms(ctx); err != nil {
+		return err
+	}
+	mount, err := fs.Mount(fs.Options{
+		Mountpoint: o.mountpoint,
+		Rooms:      rooms{d.client},
+		Exchange:   d.exchange,
+		Self:       transfer.Peer{User: account.User, Device: account.Device},
+		Logger:     d.log,
+		Debug:      o.debugFUSE,
+	})
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.mount = mount
+	d.mu.Unlock()
+	return nil
+}
+
+// awaitRooms waits until the rooms are known, for a while.
+func (d *daemon) awaitRooms(ctx context.Context) error {
+	patience := time.NewTimer(firstSync)
+	defer patience.Stop()
+	select {
+	case <-d.client.Ready():
+	case err := <-d.syncErr:
+		return err
+	case <-patience.C:
+		d.log.Warn("the homeserver does not answer; the rooms appear when it does")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// serve waits for the end: a signal, an unmount by somebody else, or a login
+// that is no longer valid.
+func (d *daemon) serve(ctx context.Context) error {
+	gone := make(chan struct{})
+	d.syncing.Go(func() {
+		d.mount.Wait()
+		close(gone)
+	})
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-gone:
+		d.log.Info("unmounted from outside")
+		return nil
+	case err := <-d.syncErr:
+		return err
+	}
+}
+
+// close ends everything, in the order the package promises: blocked readers
+// and writers first, so that the mount is not busy when its turn comes.
+func (d *daemon) close() {
+	if d.exchange != nil {
+		if err := d.exchange.Close(); err != nil {
+			d.log.Warn("could not tell every peer", "error", err)
+		}
+	}
+	d.mu.Lock()
+	mount := d.mount
+	d.mu.Unlock()
+	if mount != nil {
+		if err := mount.Close(); err != nil {
+			d.log.Error("could not unmount", "error", err)
+		}
+	}
+	if d.control != nil {
+		d.control.Close()
+	}
+	if d.client != nil {
+		if err := d.client.Close(); err != nil {
+			d.log.Error("could not close the state", "error", err)
+		}
+	}
+	d.syncing.Wait()
+}
+
+// abandon unmounts and does nothing else, for a program that must end now. It
+// may be called while close is at work.
+func (d *daemon) abandon() {
+	d.mu.Lock()
+	mount := d.mount
+	d.mu.Unlock()
+	if mount == nil {
+		return
+	}
+	unmounted := make(chan struct{})
+	go func() {
+		defer close(unmounted)
+		_ = mount.Close()
+	}()
+	select {
+	case <-unmounted:
+	case <-time.After(abandonTimeout):
+	}
+}
+
+// report tells what a running mount tells of itself.
+func (d *daemon) report() report {
+	account := d.client.Account()
+	told := report{
+		Version:    version(),
+		PID:        os.Getpid(),
+		User:       safeText(string(account.User)),
+		Device:     safeText(string(account.Device)),
+		Homeserver: safeText(account.Homeserver),
+		Mountpoint: d.options.mountpoint,
+		Online:     d.client.Online(),
+		Transfers:  []transfer.Status{}, // "[]" in JSON
+	}
+	for _, s := range d.exchange.Status() {
+		told.Transfers = append(told.Transfers, safeStatus(s))
+	}
+	return told
+}
+
+// onLoopback reports whether the homeserver runs on this machine, as in the
+// demo and in tests. Nobody but programs of this machine is there then, so
+// nothing needs to leave it.
+func onLoopback(homeserver string) bool {
+	u, err := url.Parse(homeserver)
+	if err != nil {
+		return false
+	}
+	if u.Hostname() == "localhost" {
+		return true
+	}
+	address, err := netip.ParseAddr(u.Hostname())
+	return err == nil && address.IsLoopback()
+}

@@ -1,0 +1,27 @@
+// Command matrixfs mounts the rooms of a Matrix account as directories.
+// Copying a file into a room offers it to the devices there; reading a file
+// in incoming/ accepts an offer. The bytes go from device to device.
+//
+// This package joins the three that do the work: matrix (the account), fs
+// (the mount) and transfer (the files on their way). It adds the command
+// line, the control socket, and the order in which things start and stop.
+//
+// # One program per state directory
+//
+// All that an account needs is in one state directory. A running mount holds
+// a lock in it (taken by matrix.Open) and answers questions on a socket
+// beside it, which is how "status" and a second "mount" learn of the first.
+//
+// # Order
+//
+// A mount must never be there without somebody who serves it. So the account,
+// the exchange and the control socket exist before the mount does. At the end
+// the exchange closes first: that ends every blocked read and write and tells
+// the peers. Then the mount goes, then the account.
+//
+// # Output
+//
+// Errors are one line on standard error, which says what to do. The exit
+// status is 0, 1, or 2 for a wrong command line. Whatever came from the
+// network is made safe before it reaches a terminal.
+package main

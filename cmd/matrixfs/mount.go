@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/matrixfs/matrixfs/transfer"
+)
+
+// mountCommand mounts the rooms and stays in the foreground.
+type mountCommand struct {
+	stateFlag
+	Lifetime    time.Duration `default:"10m" placeholder:"TIME" help:"How long an offer waits for somebody to accept it (default 10m)."`
+	CacheSize   byteSize      `default:"4GiB" placeholder:"SIZE" help:"Disk space for received files, all together (default 4GiB)."`
+	AllowPublic bool          `help:"Also use rooms that anybody can join or read."`
+	Verbose     bool          `short:"v" help:"Say what is going on."`
+	DebugFUSE   bool          `name:"debug-fuse" help:"Log every file system operation."`
+	CheckLeaks  bool          `hidden:"" env:"MATRIXFS_CHECK_LEAKS" help:"Fail if goroutines are left at the end."`
+	Mountpoint  string        `arg:"" help:"An empty directory."`
+}
+
+// Garbage of a transfer is most of the memory it takes. Collecting it seldom
+// makes a transfer half as long again as fast, and the limit keeps the whole
+// program well under 150 MiB however large the files are.
+const (
+	collectAt    = 400      // percent, as GOGC
+	memoryTarget = 80 << 20 // bytes
+)
+
+// minLifetime: an answer needs a second or two to get here.
+const minLifetime = time.Second
+
+// Run mounts, says so, and serves until a signal, or until somebody else
+// unmounts. A second signal makes it leave at once.
+func (c *mountCommand) Run(ctx context.Context, con *console) error {
+	options, err := c.options(con)
+	if err != nil {
+		return err
+	}
+	debug.SetGCPercent(collectAt)
+	debug.SetMemoryLimit(memoryTarget)
+
+	d := newDaemon(options)
+	ctx, stop := untilSignal(ctx, func() {
+		d.abandon()
+		os.Exit(exitFailed)
+	})
+	defer stop()
+	err = d.run(ctx, func() { fmt.Fprintf(con.out, "mounted %s\n", c.Mountpoint) })
+	if err != nil {
+		return alreadyMounted(context.Background(), options.stateDir, err)
+	}
+	if c.CheckLeaks {
+		stop()
+		return checkLeaks(con)
+	}
+	return nil
+}
+
+// options checks the flags.
+func (c *mountCommand) options(con *console) (daemonOptions, error) {
+	var o daemonOptions
+	dir, err := c.dir()
+	if err != nil {
+		return o, err
+	}
+	if c.Lifetime < minLifetime || c.Lifetime > transfer.MaxLifetime {
+		return o, usageError(fmt.Sprintf("--lifetime must be between %v and %v", minLifetime, transfer.MaxLifetime))
+	}
+	point, err := filepath.Abs(c.Mountpoint)
+	if err != nil {
+		return o, err
+	}
+	level := slog.LevelWarn
+	switch {
+	case c.DebugFUSE:
+		level = slog.LevelDebug
+	case c.Verbose:
+		level = slog.LevelInfo
+	}
+	return daemonOptions{
+		stateDir:    dir,
+		mountpoint:  point,
+		lifetime:    c.Lifetime,
+		cacheSize:   int64(c.CacheSize),
+		allowPublic: c.AllowPublic,
+		debugFUSE:   c.DebugFUSE,
+		log:         slog.New(slog.NewTextHandler(con.err, &slog.HandlerOptions{Level: level})),
+	}, nil
+}
+
+// byteSize is a number of bytes on the command line: "500MB", "4GiB".
+type byteSize int64
+
+// minCache holds a few windows; less would make every transfer crawl.
+const minCache = 64 << 20
+
+// UnmarshalText reads a size. K, M, G and T are powers of 1000, Ki, Mi, Gi
+// and Ti of 1024.
+func (b *byteSize) UnmarshalText(text []byte) error {
+	n, err := humanize.ParseBytes(string(text))
+	if err != nil || n > 1<<60 {
+		return fmt.Errorf("%q is not a size such as 500MB or 4GiB", text)
+	}
+	if n < minCache {
+		return fmt.Errorf("%q is too small: at least %s are needed", text, humanize.IBytes(minCache))
+	}
+	*b = byteSize(n)
+	return nil
+}
