@@ -227,8 +227,12 @@ func (c *call) adopt(dc *webrtc.DataChannel) {
 			c.err = errors.New("the peer's data channel is not ordered and reliable")
 		default:
 			// RFC 8841 section 6.1: 64 KiB where the peer gives no size.
-			size := int(c.pc.SCTP().GetCapabilities().MaxMessageSize)
-			c.link = &rtcLink{channel: ch, max: min(size, 64<<10)}
+			size := min(int(c.pc.SCTP().GetCapabilities().MaxMessageSize), 64<<10)
+			if size < minMessage {
+				c.err = fmt.Errorf("the peer takes messages of %d bytes only", size)
+				break
+			}
+			c.link = &rtcLink{channel: ch, max: size}
 		}
 		close(c.opened)
 	})

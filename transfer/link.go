@@ -32,6 +32,11 @@ type link interface {
 // says so in its SDP (RFC 8841 section 6). Browsers take 256 KiB as well.
 const maxMessage = 256 << 10
 
+// minMessage is the smallest limit of a peer that is put up with. Each message
+// costs memory beside its bytes, so a file cut into tiny ones would take more
+// than the window allows. One packet's worth is the least that makes sense.
+const minMessage = 1024
+
 // channel is a detached data channel of pion.
 type channel interface {
 	io.ReadWriteCloser

@@ -72,8 +72,7 @@ func (s *spool) append(ctx context.Context, p []byte) error {
 
 // makeRoom waits until n bytes more can be held.
 func (s *spool) makeRoom(ctx context.Context, n int64) error {
-	stall := time.NewTimer(stallLimit)
-	defer stall.Stop()
+	var alone time.Time // since when nobody has been reading
 	for {
 		s.mu.Lock()
 		if s.ring == 0 && !s.cache.reserve(s, n) {
@@ -88,20 +87,34 @@ func (s *spool) makeRoom(ctx context.Context, n int64) error {
 			s.mu.Unlock()
 			return nil
 		}
-		alone := len(s.marks) == 0
+		if len(s.marks) > 0 {
+			alone = time.Time{}
+		} else if alone.IsZero() {
+			alone = time.Now()
+		}
 		changed := s.changed.wait()
 		s.mu.Unlock()
-		var limit <-chan time.Time
-		if alone {
-			limit = stall.C
+		if err := awaitReader(ctx, changed, alone); err != nil {
+			return err
 		}
-		select {
-		case <-changed:
-		case <-limit:
-			return fmt.Errorf("%w: it is larger than the cache, and nobody reads it", ErrAborted)
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	}
+}
+
+// awaitReader waits for a change, no longer than a reader may stay away.
+func awaitReader(ctx context.Context, changed <-chan struct{}, alone time.Time) error {
+	var limit <-chan time.Time
+	if !alone.IsZero() {
+		stall := time.NewTimer(stallLimit - time.Since(alone))
+		defer stall.Stop()
+		limit = stall.C
+	}
+	select {
+	case <-changed:
+		return nil
+	case <-limit:
+		return fmt.Errorf("%w: it is larger than the cache, and nobody reads it", ErrAborted)
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 type noSignaller struct{}
@@ -222,6 +224,35 @@ func TestCacheGivesUpWhatWasRead(t *testing.T) {
 	for _, s := range []*spool{unread, third, fourth, fifth} {
 		s.drop()
 	}
+}
+
+// TestSpoolStalls: a file larger than the cache that nobody reads is given up,
+// so that its sender does not wait for ever; one with a reader that takes its
+// time is not.
+func TestSpoolStalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fill := func(s *spool) (time.Duration, error) {
+			start := time.Now()
+			for {
+				if err := s.append(t.Context(), make([]byte, 1<<20)); err != nil {
+					return time.Since(start), err
+				}
+			}
+		}
+		c := testCache(t, 1)
+		s := c.newSpool()
+		if waited, err := fill(s); !errors.Is(err, ErrAborted) || waited != stallLimit {
+			t.Errorf("nobody reads: %v after %v", err, waited)
+		}
+		s.drop()
+		s = c.newSpool()
+		m := s.enter()
+		time.AfterFunc(10*stallLimit, func() { s.leave(m) })
+		if waited, err := fill(s); !errors.Is(err, ErrAborted) || waited != 11*stallLimit {
+			t.Errorf("somebody reads slowly: %v after %v", err, waited)
+		}
+		s.drop()
+	})
 }
 
 func TestSpoolDropWhileReading(t *testing.T) {

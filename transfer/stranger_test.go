@@ -172,6 +172,21 @@ func TestStrangerReceives(t *testing.T) {
 	}
 }
 
+// TestStrangerTakesCrumbs: a peer that takes messages of a few bytes only
+// would cost memory without bound.
+func TestStrangerTakesCrumbs(t *testing.T) {
+	h := newHouse(t, nil)
+	o, err := h.alice.Exchange.Offer(h.Room, "a.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	newStranger(t, h, o.ID(), 100).receive(0)
+	if err := write(h.ctx, o, content(1000)); err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, "Finish", o.Finish(h.ctx), transfer.ErrLost)
+}
+
 // send offers a file and calls f with the channel once it is open.
 func (s *stranger) send(size int64, f func(*webrtc.DataChannel)) { s.sendOver(nil, size, f) }
 
