@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"strings"
 	"sync"
 
 	"maunium.net/go/mautrix"
@@ -122,7 +123,8 @@ func stateError(ctx context.Context, dir *stateDir, err error) error {
 	if errors.Is(err, ErrNotLoggedIn) || errors.Is(err, fs.ErrPermission) || ctx.Err() != nil {
 		return err
 	}
-	return fmt.Errorf("%w: remove %s and log in again (%v)", ErrState, dir.file(storeName), err)
+	why := strings.Join(strings.Fields(err.Error()), " ") // SQLite uses several lines
+	return fmt.Errorf("%w: remove %s and log in again (%s)", ErrState, dir.file(storeName), why)
 }
 
 // Account tells whose login this is.

@@ -77,6 +77,9 @@ func (l *line) wait(ctx context.Context, deadline time.Time) error {
 		}
 		outcome, why := l.outcome, l.why
 		l.mu.Unlock()
+		if loggedOut(why) {
+			return ErrLoggedOut
+		}
 		l.nudge()
 		timer := time.NewTimer(time.Until(deadline))
 		select {

@@ -50,6 +50,7 @@ type room struct {
 	levels   *event.PowerLevelsEventContent // nil where the room has none
 	joined   map[transfer.UserID]string     // display names
 	invited  map[transfer.UserID]string
+	settled  bool // false while a room just joined is being read
 }
 
 func newRoom(at transfer.RoomID) *room {
@@ -176,6 +177,9 @@ func (r *room) unsafe(allowPublic bool) string {
 
 // refused says why user may not send to the room, or "".
 func (r *room) refused(user transfer.UserID, allowPublic bool) string {
+	if !r.settled {
+		return refusedUnknown // the event that encrypts it may come next
+	}
 	if why := r.unsafe(allowPublic); why != "" {
 		return why
 	}

@@ -122,12 +122,15 @@ func (l *roster) unsafe(at transfer.RoomID) string {
 	return refusedUnknown
 }
 
-// enter makes sure that a room is in the roster.
-func (l *roster) enter(at transfer.RoomID) {
+// enter makes sure that a room is in the roster. afresh makes it a new one, of
+// which no more is known than that it was encrypted.
+func (l *roster) enter(at transfer.RoomID, afresh bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.rooms[at] == nil {
+	old := l.rooms[at]
+	if old == nil || afresh {
 		l.rooms[at] = newRoom(at)
+		l.rooms[at].encrypted = old != nil && old.encrypted
 	}
 }
 
@@ -140,11 +143,13 @@ func (l *roster) apply(evt *event.Event) bool {
 	return r != nil && r.apply(evt)
 }
 
-// row gives the part of a room that is stored in a table of our own.
-func (l *roster) row(at transfer.RoomID) (roomRow, bool) {
+// settleRoom notes that a room has been read to the end of a sync, and gives the
+// part of it that is stored in a table of our own.
+func (l *roster) settleRoom(at transfer.RoomID) (roomRow, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if r := l.rooms[at]; r != nil {
+		r.settled = true
 		return r.roomRow, true
 	}
 	return roomRow{}, false

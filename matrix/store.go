@@ -129,6 +129,7 @@ func (s *store) loadRooms(ctx context.Context) ([]*room, error) {
 	rows, err := s.db.Query(ctx, "SELECT room_id, name, alias, encrypted, replaced FROM matrixfs_room")
 	list, err := dbutil.NewRowIterWithError(rows, func(row dbutil.Scannable) (*room, error) {
 		r := newRoom("")
+		r.settled = true
 		return r, row.Scan(&r.id, &r.name, &r.alias, &r.encrypted, &r.replaced)
 	}, err).AsList()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -281,7 +282,9 @@ func (s *syncer) take(ctx context.Context, resp *syncResponse) {
 	}
 	s.c.roster.settle(old)
 	s.since = resp.NextBatch
-	if err := s.unsaved.save(ctx, s.c, s.since); err != nil && ctx.Err() == nil {
+	// Stored even if ctx has just ended: what was passed on once must not come
+	// again at the next start.
+	if err := s.unsaved.save(context.WithoutCancel(ctx), s.c, s.since); err != nil {
 		s.c.log.Error("the state can't be stored; trying again", "error", err)
 	}
 	s.caught = true
@@ -311,8 +314,15 @@ func (s *syncer) takeRoom(at transfer.RoomID, joined *joinedRoom, gap []*event.E
 	if joined == nil || at == "" || len(at) > maxLabel {
 		return
 	}
-	s.c.roster.enter(at)
-	for _, evt := range joined.State.decode(at) {
+	state := joined.State.decode(at)
+	// The whole state comes when a room is joined, and after a sync from
+	// nothing. What was known from before, of an earlier stay perhaps, is void.
+	afresh := slices.ContainsFunc(state, func(evt *event.Event) bool { return evt.Type == event.StateCreate })
+	if afresh {
+		s.unsaved.add(func(ctx context.Context, st *store) error { return st.dropRoom(ctx, at) })
+	}
+	s.c.roster.enter(at, afresh)
+	for _, evt := range state {
 		s.takeState(evt)
 	}
 	for _, evt := range gap {
@@ -325,7 +335,7 @@ func (s *syncer) takeRoom(at transfer.RoomID, joined *joinedRoom, gap []*event.E
 			s.c.receive(evt)
 		}
 	}
-	if row, ok := s.c.roster.row(at); ok {
+	if row, ok := s.c.roster.settleRoom(at); ok {
 		s.unsaved.add(func(ctx context.Context, st *store) error { return st.saveRoom(ctx, row) })
 	}
 }

@@ -61,6 +61,8 @@ func (c *Client) TURNServers(ctx context.Context) ([]transfer.TURNServer, error)
 	defer cancel()
 	resp, err := c.api.TurnServer(limited)
 	switch {
+	case c.stopped.Err() != nil:
+		return nil, ErrClosed
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case loggedOut(err):
