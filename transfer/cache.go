@@ -62,10 +62,11 @@ func (c *cache) create() (*os.File, error) {
 }
 
 // reserve lets s hold n bytes more, if there is room or s is still small. To
-// make room it gives up files that somebody has read to the end.
-func (c *cache) reserve(s *spool, n int64) bool {
+// make room it gives up files that somebody has read to the end: the caller
+// has to evict those once it holds no lock.
+func (c *cache) reserve(s *spool, n int64) (ok bool, victims []*spool) {
 	c.mu.Lock()
-	var victims []*spool
+	defer c.mu.Unlock()
 	for c.used+n > c.limit && len(c.age) > 0 {
 		v := c.age[0]
 		c.age = c.age[1:]
@@ -73,16 +74,12 @@ func (c *cache) reserve(s *spool, n int64) bool {
 		delete(c.spools, v)
 		victims = append(victims, v)
 	}
-	ok := c.used+n <= c.limit || c.spools[s]+n <= minSpool
+	ok = c.used+n <= c.limit || c.spools[s]+n <= minSpool
 	if ok {
 		c.used += n
 		c.spools[s] += n
 	}
-	c.mu.Unlock()
-	for _, v := range victims {
-		go c.evict(v)
-	}
-	return ok
+	return ok, victims
 }
 
 // release takes back what s holds.

@@ -65,9 +65,10 @@ func (d *dialler) api() *webrtc.API {
 type call struct {
 	pc *webrtc.PeerConnection
 
-	opened   chan struct{} // closed with the link set
-	gathered chan struct{} // closed when all candidates are known
-	gone     chan struct{} // closed when the connection has ended
+	opened   chan struct{}  // closed with the link set
+	gathered chan struct{}  // closed when all candidates are known
+	gone     chan struct{}  // closed when the connection has ended
+	users    sync.WaitGroup // goroutines that use the link until it ends
 
 	mu         sync.Mutex // guards all below
 	link       *rtcLink
@@ -320,8 +321,8 @@ func (c *call) path() string {
 	return "direct"
 }
 
-// close ends the connection at once and waits for its goroutines. Only the
-// first call does anything.
+// close ends the connection at once and waits for its goroutines and users.
+// Only the first call does anything.
 func (c *call) close() {
 	c.mu.Lock()
 	done := c.closed
@@ -329,5 +330,6 @@ func (c *call) close() {
 	c.mu.Unlock()
 	if !done {
 		_ = c.pc.GracefulClose()
+		c.users.Wait()
 	}
 }

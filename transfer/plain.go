@@ -31,11 +31,9 @@ const (
 )
 
 // stream sends the file and waits until the peer has it. ours says that the
-// peer is a matrixfs. gone is closed when the connection has ended.
-func (o *Outgoing) stream(l link, gone <-chan struct{}, ours bool) error {
-	closed := make(chan error, 1)
-	// The call is closed when stream returns, which ends Recv.
-	go func() { closed <- drain(l) }()
+// peer is a matrixfs. closed tells how the peer's direction of the link ended;
+// gone is closed when the connection has.
+func (o *Outgoing) stream(l link, closed <-chan error, gone <-chan struct{}, ours bool) error {
 	low := make(chan struct{}, 1)
 	poke := func() {
 		select {
@@ -83,7 +81,7 @@ func (o *Outgoing) stream(l link, gone <-chan struct{}, ours bool) error {
 	if peerClosed {
 		return nil
 	}
-	return o.confirm(l, gone, closed, ours)
+	return o.confirm(l, closed, gone, ours)
 }
 
 // drain reads and drops what a receiver sends, which in a plain stream is
@@ -146,7 +144,7 @@ func (o *Outgoing) allSent() bool {
 }
 
 // confirm waits for the peer to close its side, after all is acknowledged.
-func (o *Outgoing) confirm(l link, gone <-chan struct{}, closed <-chan error, ours bool) error {
+func (o *Outgoing) confirm(l link, closed <-chan error, gone <-chan struct{}, ours bool) error {
 	o.mu.Lock()
 	announced := o.size >= 0
 	o.mu.Unlock()
@@ -186,7 +184,7 @@ func (o *Outgoing) confirm(l link, gone <-chan struct{}, closed <-chan error, ou
 // only then.
 func (in *Incoming) receive(l link, gone <-chan struct{}) error {
 	result := make(chan error, 1)
-	go func() { result <- in.store(l) }()
+	go func() { result <- in.store(l) }() // both ways out of here wait for it
 	select {
 	case err := <-result:
 		return err

@@ -74,30 +74,47 @@ func (s *spool) append(ctx context.Context, p []byte) error {
 func (s *spool) makeRoom(ctx context.Context, n int64) error {
 	var alone time.Time // since when nobody has been reading
 	for {
-		s.mu.Lock()
-		if s.ring == 0 && !s.cache.reserve(s, n) {
-			s.ring = s.end
+		ok, victims, changed := s.tryRoom(n)
+		for _, v := range victims {
+			s.cache.evict(v)
 		}
-		if s.ring == 0 {
-			s.mu.Unlock()
+		if ok {
 			return nil
 		}
-		if need := s.end + n - s.ring; need <= s.floor() {
-			s.start = max(s.start, need)
-			s.mu.Unlock()
-			return nil
-		}
-		if len(s.marks) > 0 {
+		if s.beingRead() {
 			alone = time.Time{}
 		} else if alone.IsZero() {
 			alone = time.Now()
 		}
-		changed := s.changed.wait()
-		s.mu.Unlock()
 		if err := awaitReader(ctx, changed, alone); err != nil {
 			return err
 		}
 	}
+}
+
+// tryRoom reports whether n bytes more can be held; if not, something may have
+// changed when changed is closed. The caller evicts the victims.
+func (s *spool) tryRoom(n int64) (ok bool, victims []*spool, changed <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ring == 0 {
+		if ok, victims = s.cache.reserve(s, n); ok {
+			return true, victims, nil
+		}
+		s.ring = s.end
+	}
+	need := s.end + n - s.ring
+	if need <= s.floor() {
+		s.start = max(s.start, need)
+		return true, victims, nil
+	}
+	return false, victims, s.changed.wait()
+}
+
+func (s *spool) beingRead() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.marks) > 0
 }
 
 // awaitReader waits for a change, no longer than a reader may stay away.
