@@ -197,8 +197,7 @@ func (in *Incoming) drive() error {
 	}
 	in.setPath(c.path())
 	in.step(evOpen, nil)
-	err = in.receive(l, c.gone)
-	if err != nil {
+	if err := in.clarify(in.receive(l, c.gone)); err != nil {
 		return err
 	}
 	in.complete()

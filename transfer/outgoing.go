@@ -398,7 +398,7 @@ func (o *Outgoing) connect(c *call, offer string, a answered) error {
 	o.step(evOpen, nil)
 	closed := make(chan error, 1)
 	c.users.Go(func() { closed <- drain(l) })
-	err = o.stream(l, closed, c.gone, a.answer.Ext != nil)
+	err = o.clarify(o.stream(l, closed, c.gone, a.answer.Ext != nil))
 	o.end(err) // before the wait for what still has to be said
 	return err
 }

@@ -12,6 +12,10 @@ import (
 // handful; what is over is dropped.
 const inboxSize = 64
 
+// cancelWait is how much later than the end of a connection the message that
+// explains it may come. Homeservers take some ten milliseconds.
+const cancelWait = time.Second
+
 // transfer is what an outgoing and an incoming one have in common: a state
 // that only step changes, a context that ends with it, and an inbox that its
 // one goroutine empties.
@@ -127,6 +131,23 @@ func (t *transfer) tellCancel(reason string) {
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
 	t.tell(ctx, &Cancel{ID: t.id, Ext: t.x.extension(reason)})
+}
+
+// clarify looks behind a lost connection: a peer that ends a transfer hangs up
+// too, and its message comes by another way. So a loss waits a moment for a
+// better reason.
+func (t *transfer) clarify(err error) error {
+	if !errors.Is(err, ErrLost) {
+		return err
+	}
+	timer := time.NewTimer(cancelWait)
+	defer timer.Stop()
+	select {
+	case <-t.ctx.Done():
+		return context.Cause(t.ctx)
+	case <-timer.C:
+		return err
+	}
 }
 
 // progress notes how much the receiving device has.
