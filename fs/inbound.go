@@ -45,6 +45,7 @@ func (f *inbound) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOu
 
 func (f *inbound) attr(a *fuse.Attr) {
 	s := f.in.Status()
+	a.Ino = f.StableAttr().Ino
 	// The mode allows writing although Open does not, so that rm does not ask.
 	a.Mode = unix.S_IFREG | 0o600
 	a.Uid, a.Gid = f.m.uid, f.m.gid

@@ -40,6 +40,7 @@ func (*node) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
 type directory struct{ node }
 
 func (d *directory) attr(a *fuse.Attr, mode uint32) {
+	a.Ino = d.StableAttr().Ino
 	a.Mode = unix.S_IFDIR | mode
 	a.Uid, a.Gid = d.m.uid, d.m.gid
 	a.Nlink = 2

@@ -94,6 +94,7 @@ func (o *outbound) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrO
 func (o *outbound) attr(a *fuse.Attr) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	a.Ino = o.StableAttr().Ino // go-fuse does not fill it in after Setattr
 	a.Mode = unix.S_IFREG | o.meta.mode
 	a.Uid, a.Gid = o.meta.uid, o.meta.gid
 	a.Nlink = 1

@@ -221,6 +221,7 @@ func (l *link) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) 
 }
 
 func (l *link) fill(a *fuse.Attr) {
+	a.Ino = l.StableAttr().Ino
 	a.Mode = unix.S_IFLNK | 0o777
 	a.Uid, a.Gid = l.m.uid, l.m.gid
 	a.Nlink = 1

@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,6 +27,8 @@ const senderFlags = fuse.FOPEN_DIRECT_IO
 // fork.
 type sender struct {
 	file *outbound
+	// wrote: something was written through it.
+	wrote atomic.Bool
 }
 
 var (
@@ -53,6 +56,7 @@ func (h *sender) Write(op context.Context, p []byte, off int64) (uint32, syscall
 	}
 	ctx, cancel := o.m.waiting(op)
 	defer cancel()
+	h.wrote.Store(true)
 	n, err := s.write(ctx, p, off)
 	return uint32(n), o.m.errno(err)
 }
@@ -98,8 +102,8 @@ func (h *sender) Flush(op context.Context) syscall.Errno {
 	case end.failed && (!held || o.wroteBy(c)):
 		s.out.Cancel()
 		return syscall.EINTR // nobody is there to see it
-	case held && (end.exiting || s.untouched()):
-		return 0
+	case !h.wrote.Load() && (held || s.isFinishing()), held && end.exiting:
+		return 0 // a shell has moved its descriptor, touch is done, …
 	case held:
 		return h.wait(op, s, s.sync)
 	case end.exiting:

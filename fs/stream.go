@@ -284,10 +284,13 @@ func (s *stream) finish(ctx context.Context) error {
 	return s.out.Finish(ctx)
 }
 
-// isEnded reports whether the last write is over, or will never be.
-func (s *stream) isEnded() bool {
+// isEnded reports whether there will be no writes any more.
+func (s *stream) isEnded() bool { return s.out.Err() != nil || s.isFinishing() }
+
+// isFinishing reports whether the file is on its way to a good end, or there.
+func (s *stream) isFinishing() bool {
 	if s.out.Err() != nil {
-		return true
+		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,0 +1,220 @@
+package fs_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/matrixfs/matrixfs/transfer"
+)
+
+// nothing waits until the file is gone from both sides. One that somebody
+// began to read is still listed where it came in, to say why it broke off.
+func (w *world) nothing(t *testing.T, name string) {
+	t.Helper()
+	sent, got := filepath.Join(w.alice.room, name), filepath.Join(w.bob.incoming, name)
+	eventually(t, sent+" goes away", func() bool { return !exists(sent) })
+	eventually(t, got+" goes away", func() bool {
+		if exists(got) && attr(t, got, "error") != "" {
+			start(t, "rm", got).succeeds()
+		}
+		return !exists(got)
+	})
+}
+
+// TestReject: rm of an offer makes the cp that offers it fail at once.
+func TestReject(t *testing.T) {
+	w := newWorld(t)
+	for _, n := range []int{0, 1000, 20_000_000} {
+		source, _ := file(t, "a", n)
+		cp := start(t, "cp", source, w.alice.room)
+		got := w.bob.arrives("a")
+		began := time.Now()
+		start(t, "rm", got).succeeds()
+		cp.failsWith("Connection refused")
+		if d := time.Since(began); d > time.Second {
+			t.Errorf("cp took %v to fail", d)
+		}
+		w.nothing(t, "a")
+	}
+}
+
+// TestExpire: nobody answers.
+func TestExpire(t *testing.T) {
+	w := newWorldWith(t, func(c *transfer.Config) { c.Lifetime = time.Second })
+	for _, n := range []int{1000, 20_000_000} {
+		source, _ := file(t, "a", n)
+		start(t, "cp", source, w.alice.room).failsWith("Connection timed out")
+		w.nothing(t, "a")
+	}
+}
+
+// TestWriterKilled: a writer that is killed or fails takes its offer with it.
+func TestWriterKilled(t *testing.T) {
+	w := newWorld(t)
+	small, _ := file(t, "a", 1000)
+	large, _ := file(t, "b", 20_000_000)
+	target := filepath.Join(w.alice.room, "x")
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL, syscall.SIGHUP} {
+		for _, source := range []string{small, large} {
+			cp := start(t, "cp", source, target)
+			w.bob.arrives("x")
+			cp.signal(signal)
+			if cp.wait() == nil {
+				t.Errorf("cp succeeded in spite of %v", signal)
+			}
+			w.nothing(t, "x")
+		}
+	}
+	for _, script := range []string{
+		`(cat "$1"; exit 3) > "$2"`,
+		`(cat "$1"; kill -9 $BASHPID) > "$2"`,
+		`python3 -c 'import sys; print("half"); sys.stdout.flush(); sys.exit(1)' > "$2"`,
+		`nosuchcommand > "$2"`,
+	} {
+		p := sh(t, script, large, target)
+		if strings.Contains(script, "cat") {
+			got := start(t, "cat", w.bob.arrives("x"))
+			if got.wait() == nil {
+				t.Errorf("%s delivered a short file as a whole one", script)
+			}
+		}
+		if p.wait() == nil {
+			t.Errorf("%s succeeded", script)
+		}
+		w.nothing(t, "x")
+	}
+}
+
+// TestWriterInterruptedInClose: programs that handle Ctrl-C get it in close,
+// too; Ctrl-Z and other signals do not make close fail.
+func TestWriterInterruptedInClose(t *testing.T) {
+	w := newWorld(t)
+	small, content := file(t, "a", 1000)
+	const python = `
+import signal, sys, shutil
+signal.signal(signal.SIGUSR1, lambda *a: None)
+signal.signal(signal.SIGTERM, lambda *a: sys.exit(7))
+shutil.copy(sys.argv[1], sys.argv[2])`
+	target := filepath.Join(w.alice.room, "a")
+	p := start(t, "python3", "-c", python, small, target)
+	w.bob.arrives("a")
+	p.signal(syscall.SIGTERM)
+	if p.wait() == nil {
+		t.Error("a copy succeeded in spite of SIGTERM")
+	}
+	w.nothing(t, "a")
+
+	p = start(t, "python3", "-c", python, small, target)
+	w.bob.arrives("a")
+	for _, s := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGTSTP, syscall.SIGCONT, syscall.SIGWINCH, syscall.SIGSTOP, syscall.SIGCONT} {
+		p.signal(s)
+	}
+	w.bob.takes("a", content)
+	p.signal(syscall.SIGCONT)
+	p.succeeds()
+
+	// A signal that comes after one that did no harm is seen all the same.
+	p = start(t, "cp", small, filepath.Join(w.alice.room, "b"))
+	w.bob.arrives("b")
+	p.signal(syscall.SIGTSTP)
+	p.signal(syscall.SIGCONT)
+	p.signal(syscall.SIGINT)
+	if p.wait() == nil {
+		t.Error("a copy succeeded in spite of Ctrl-C")
+	}
+	w.nothing(t, "b")
+}
+
+// TestStopped: a writer and a reader that are stopped again and again lose
+// nothing.
+func TestStopped(t *testing.T) {
+	w := newWorld(t)
+	source, content := file(t, "a", 50_000_000)
+	cp := start(t, "cp", source, w.alice.room)
+	cat := start(t, "cat", w.bob.arrives("a"))
+	for cp.running() && cat.running() {
+		for _, p := range []*program{cp, cat} {
+			p.signal(syscall.SIGSTOP)
+			time.Sleep(2 * time.Millisecond) // a stop has to last to have an effect
+			p.signal(syscall.SIGCONT)
+		}
+	}
+	cp.succeeds()
+	same(t, cat.succeeds(), content)
+}
+
+// TestReaderKilled: Ctrl-C on cat makes the cp over there fail.
+func TestReaderKilled(t *testing.T) {
+	w := newWorld(t)
+	source, _ := file(t, "a", 100)
+	// The fifo keeps the file from ever being whole.
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
+		p := sh(t, `exec 3<>"$2"; cat "$1" - <&3 > "$3"`, source, fifo, filepath.Join(w.alice.room, "x"))
+		got := w.bob.arrives("x")
+		cat := start(t, "cat", got)
+		other := start(t, "cat", got)
+		eventually(t, "the transfer starts", func() bool { return attr(t, got, "state") == "streaming" })
+		cat.signal(signal)
+		if cat.wait() == nil {
+			t.Error("cat succeeded")
+		}
+		if state := attr(t, got, "state"); state != "streaming" {
+			t.Errorf("there is another reader, but the transfer is %s", state)
+		}
+		other.signal(signal)
+		if other.wait() == nil {
+			t.Error("cat succeeded")
+		}
+		w.nothing(t, "x")
+		if err := os.WriteFile(fifo, []byte("more"), 0); err != nil {
+			t.Fatal(err)
+		}
+		p.failsWith("Connection reset by peer")
+	}
+}
+
+// TestReaderStops: one that closes in good order cancels nothing.
+func TestReaderStops(t *testing.T) {
+	w := newWorld(t)
+	source, content := file(t, "a", 20_000_000)
+	for _, script := range []string{`head -c 100 "$1"`, `cat "$1" | head -c 100`} {
+		cp := start(t, "cp", source, filepath.Join(w.alice.room, "a"))
+		got := w.bob.arrives("a")
+		same(t, sh(t, script, got).succeeds(), content[:100])
+		cp.succeeds()
+		same(t, start(t, "cat", got).succeeds(), content)
+		start(t, "rm", got, filepath.Join(w.alice.room, "a")).succeeds()
+	}
+}
+
+// TestRemoveWhileSending: rm of a file being sent ends its writer at once, in
+// write as in close, and ls of the directory does not wait for either.
+func TestRemoveWhileSending(t *testing.T) {
+	w := newWorld(t)
+	for _, n := range []int{1000, 20_000_000} {
+		source, _ := file(t, "a", n)
+		cp := start(t, "cp", source, w.alice.room)
+		w.bob.arrives("a")
+		if n > 1000 {
+			sent := filepath.Join(w.alice.room, "a")
+			eventually(t, "the window fills", func() bool { i, err := os.Stat(sent); return err == nil && i.Size() >= 8<<20 })
+		}
+		began := time.Now()
+		rm := start(t, "rm", filepath.Join(w.alice.room, "a"))
+		start(t, "ls", "-l", w.alice.room).succeeds()
+		rm.succeeds()
+		if d := time.Since(began); d > time.Second {
+			t.Errorf("rm and ls took %v", d)
+		}
+		cp.failsWith("Operation canceled")
+		w.nothing(t, "a")
+	}
+}
