@@ -22,12 +22,16 @@ const (
 	// maxGapTime bounds the time spent on all rooms of one sync. The messages
 	// at hand wait for it.
 	maxGapTime = 20 * time.Second
+	// maxGapTries is how often a sync is made again because of a gap that the
+	// homeserver fails to fill. Then it is passed over: newer messages count
+	// more.
+	maxGapTries = 3
 )
 
 // fillGaps fetches the messages that were left out of the timelines because
-// there was too much of them, and may still matter. What can't be fetched is
-// passed over: newer messages count more.
-func (s *syncer) fillGaps(ctx context.Context, resp *syncResponse) map[transfer.RoomID][]*event.Event {
+// there was too much of them, and may still matter. An error asks for the sync
+// to be made again.
+func (s *syncer) fillGaps(ctx context.Context, resp *syncResponse) (map[transfer.RoomID][]*event.Event, error) {
 	ctx, cancel := context.WithTimeout(ctx, maxGapTime)
 	defer cancel()
 	gaps := make(map[transfer.RoomID][]*event.Event)
@@ -42,12 +46,17 @@ func (s *syncer) fillGaps(ctx context.Context, resp *syncResponse) map[transfer.
 		gap, err := s.fetchGap(ctx, at, room.Timeline.PrevBatch)
 		if err != nil {
 			s.c.log.Warn("older messages can't be fetched", "room", at, "cause", cause(err))
+			_, limited := retryAfter(err)
+			if s.gapTries++; s.gapTries < maxGapTries && (limited || unreachable(err)) {
+				return nil, err
+			}
 		}
 		gaps[at] = slices.DeleteFunc(gap, func(evt *event.Event) bool {
 			return slices.ContainsFunc(known, func(k *event.Event) bool { return k.ID == evt.ID })
 		})
 	}
-	return gaps
+	s.gapTries = 0
+	return gaps, nil
 }
 
 // tooOld reports whether an event is older than any offer can live.

@@ -3,6 +3,7 @@ package matrix_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"reflect"
 	"strings"
 	"testing"
@@ -139,7 +140,8 @@ func TestFirstSyncBringsOffers(t *testing.T) {
 // More happened while away than one sync brings.
 func TestGap(t *testing.T) {
 	p := newPair(t)
-	dir := matrixtest.Login(t, p.bob, p.server.URL())
+	proxy := matrixtest.NewProxy(t, p.server.URL())
+	dir := matrixtest.Login(t, p.bob, proxy.URL())
 	c := matrixtest.Open(t, dir)
 	start(t, c)
 	send(t, p.ac, p.room, cancelOf("before"))
@@ -157,6 +159,8 @@ func TestGap(t *testing.T) {
 			}
 		}
 	}
+	// The homeserver fails at first.
+	proxy.Answer(1, http.MethodGet, "/messages", http.StatusInternalServerError, `{"errcode":"M_UNKNOWN"}`)
 	c = matrixtest.Open(t, dir)
 	b := start(t, c)
 	for i := range n {

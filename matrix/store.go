@@ -46,7 +46,7 @@ func openStore(ctx context.Context, path string, create bool) (*store, error) {
 	// SQLite gives its own files the mode of the database, so this is where
 	// all of them become private.
 	f, err := os.OpenFile(path, flags, 0o600)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) && !create {
 		return nil, ErrNotLoggedIn
 	}
 	if err != nil {

@@ -151,6 +151,8 @@ type syncer struct {
 	backoff time.Duration
 	bad     int // failures in a row that blame the sync token
 	unsaved unsaved
+
+	gapTries int // failures in a row to fill gaps
 }
 
 func (c *Client) newSyncer() *syncer {
@@ -170,8 +172,12 @@ func (s *syncer) run(ctx context.Context) error {
 		case err != nil:
 			s.failed(ctx, err)
 		default:
-			s.backoff, s.bad = 0, 0
-			s.take(ctx, resp)
+			s.bad = 0
+			if err := s.take(ctx, resp); err != nil {
+				s.failed(ctx, err)
+				continue
+			}
+			s.backoff = 0
 			s.c.line.report(nil)
 		}
 	}
@@ -265,12 +271,15 @@ func (s *syncer) failed(ctx context.Context, err error) {
 }
 
 // take works through the response to a sync: memory, receiver, store, in this
-// order.
-func (s *syncer) take(ctx context.Context, resp *syncResponse) {
+// order. After an error nothing of it has been taken in.
+func (s *syncer) take(ctx context.Context, resp *syncResponse) error {
 	old := s.c.roster.list()
-	gaps := s.fillGaps(ctx, resp)
+	gaps, err := s.fillGaps(ctx, resp)
 	if ctx.Err() != nil {
-		return // it comes again with the next Run
+		return ctx.Err() // it comes again with the next Run
+	}
+	if err != nil {
+		return err
 	}
 	left := s.findLeft(ctx, resp)
 	s.takeAccountData(resp)
@@ -293,6 +302,7 @@ func (s *syncer) take(ctx context.Context, resp *syncResponse) {
 	default:
 		close(s.c.ready)
 	}
+	return nil
 }
 
 // takeAccountData reads m.direct.
