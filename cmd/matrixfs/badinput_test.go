@@ -111,8 +111,9 @@ func TestBadMount(t *testing.T) {
 	mount(alice.state, dir).complains(1, dir, "empty")
 	mount(alice.state, "/proc/self/fd").complains(1)
 	// In a world of its own, in which there is no FUSE.
-	start(t, "unshare", "--mount", "bash", "-c", `mount --bind /dev/null /dev/fuse && exec "$@"`, "bash",
-		h.binary, "mount", "--state", alice.state, t.TempDir()).complains(1, "FUSE")
+	start(t, "unshare", "--mount", "bash", "-c",
+		`mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && exec "$@"`, "bash",
+		h.binary, "mount", "--state", alice.state, t.TempDir()).complains(1, "FUSE is not available", "/dev/fuse")
 	// None of them keeps the state from being used.
 	alice.mount()
 	mount(alice.state, t.TempDir()).complains(1, "already mounted at "+alice.mountpoint)

@@ -81,6 +81,10 @@ func (d *daemon) start(ctx context.Context) error {
 	if d.client, err = matrix.Open(ctx, o.stateDir, d.log, options...); err != nil {
 		return err
 	}
+	// Said now, although Mount would say it: learning the rooms may take long.
+	if err = fs.CheckMountpoint(o.mountpoint); err != nil {
+		return err
+	}
 	account := d.client.Account()
 	d.exchange, err = transfer.New(transfer.Config{
 		Self:      transfer.Peer{User: account.User, Device: account.Device},

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -26,14 +25,6 @@ type mountCommand struct {
 	Mountpoint  string        `arg:"" help:"An empty directory."`
 }
 
-// Garbage of a transfer is most of the memory it takes. Collecting it seldom
-// makes a transfer half as long again as fast, and the limit keeps the whole
-// program well under 150 MiB however large the files are.
-const (
-	collectAt    = 400      // percent, as GOGC
-	memoryTarget = 80 << 20 // bytes
-)
-
 // minLifetime: an answer needs a second or two to get here.
 const minLifetime = time.Second
 
@@ -44,9 +35,6 @@ func (c *mountCommand) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	debug.SetGCPercent(collectAt)
-	debug.SetMemoryLimit(memoryTarget)
-
 	d := newDaemon(options)
 	ctx, stop := untilSignal(ctx, func() {
 		d.abandon()

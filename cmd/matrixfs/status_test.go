@@ -27,8 +27,8 @@ func TestStatusTable(t *testing.T) {
 	t.Parallel()
 	alice, bob, room := home(t).pair(t)
 	const hostile = "evil\x1b[2J\u202etxt.exe"
-	start(t, "cp", sample(t, "harmless", 3<<20), alice.room(room)+"/"+hostile)
-	alice.reaches(t, "", "offered", 0)
+	start(t, "cp", sample(t, hostile, 3<<20), alice.room(room))
+	alice.reaches(t, "evil[2Jtxt.exe", "offered", 0)
 	eventually(t, "the receiver sees the offer", func() bool { return len(bob.offers(t)) == 1 })
 	for _, d := range []*device{alice, bob} {
 		out := start(t, d.binary(), "status", "--state", d.state).succeeds()

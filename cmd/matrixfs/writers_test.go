@@ -43,7 +43,6 @@ func TestWritersArriveWhole(t *testing.T) {
 func TestReadersGetItWhole(t *testing.T) {
 	t.Parallel()
 	alice, bob, room := home(t).pair(t)
-	source := sample(t, "source", 2<<20+3)
 	// $1 is the incoming file, $2 is where to put it.
 	for _, c := range []struct{ name, script string }{
 		{"cp", `cp "$1" "$2"`},
@@ -54,7 +53,8 @@ func TestReadersGetItWhole(t *testing.T) {
 		{"rsync", `rsync "$1" "$2"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			writer := start(t, "cp", source, filepath.Join(alice.room(room), c.name))
+			source := sample(t, c.name, 2<<20+3)
+			writer := start(t, "cp", source, alice.room(room))
 			offer := bob.awaits(t, c.name)
 			copied := filepath.Join(t.TempDir(), "copied")
 			shell(t, c.script, offer, copied).succeeds()
