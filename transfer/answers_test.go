@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/matrixfs/matrixfs/transfer"
+	"github.com/matrixfs/matrixfs/transfer/transfertest"
 )
 
 // TestTwoAnswers: two devices of the receiver accept at once; one gets the
@@ -201,4 +202,37 @@ func TestFlood(t *testing.T) {
 		t.Error(err)
 	}
 	wantErr(t, "Finish", <-done, nil)
+}
+
+// TestMinTrust: where trust is asked for, messages without it do nothing.
+func TestMinTrust(t *testing.T) {
+	hub := transfertest.NewHub(t)
+	careful := func(c *transfer.Config) { c.MinTrust = transfer.TrustIdentity }
+	h := &house{hub, hub.Join(t, "@alice:test", "ALICE", nil), hub.Join(t, "@bob:test", "BOB", careful), testContext(t)}
+	o, done := h.offer(t, content(10))
+	await(t, h.alice.Exchange, "the invite", func() bool { return o.Status().State == transfer.Offered })
+	invite := h.Log()[0]
+	again := *invite.Message.(*transfer.Invite)
+	again.ID = "trusted"
+	invite.Message, invite.Trust, invite.Event = &again, transfer.TrustIdentity, ""
+	h.Inject(invite)
+	in := awaitOffer(t, h.bob.Exchange)
+	if in.ID() != "trusted" || len(h.bob.Exchange.Incoming()) != 1 || in.Status().Trust != transfer.TrustIdentity {
+		t.Errorf("%+v and %d more", in.Status(), len(h.bob.Exchange.Incoming())-1)
+	}
+	o.Cancel()
+	<-done
+}
+
+func TestTrustText(t *testing.T) {
+	for trust := transfer.TrustNone; trust <= transfer.TrustVerified; trust++ {
+		text, _ := trust.MarshalText()
+		back := transfer.Trust(-1)
+		if err := back.UnmarshalText(text); err != nil || back != trust {
+			t.Errorf("%q reads back as %v, %v", text, back, err)
+		}
+	}
+	if new(transfer.Trust).UnmarshalText([]byte("blind")) == nil {
+		t.Error("a trust that does not exist was read")
+	}
 }

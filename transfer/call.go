@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"sync"
 	"time"
 
@@ -33,6 +34,16 @@ const (
 type dialler struct {
 	// loopback: use the addresses of this machine alone.
 	loopback bool
+	// relayOnly: show the peer the addresses of TURN servers alone.
+	relayOnly bool
+}
+
+// config is the part of pion's configuration that does not change.
+func (d *dialler) config() webrtc.Configuration {
+	if d.relayOnly {
+		return webrtc.Configuration{ICETransportPolicy: webrtc.ICETransportPolicyRelay}
+	}
+	return webrtc.Configuration{}
 }
 
 // api prepares pion for one call: the network is looked at afresh, since a
@@ -48,6 +59,9 @@ func (d *dialler) api() *webrtc.API {
 	s.SetSrflxAcceptanceMinWait(0)
 	s.SetPrflxAcceptanceMinWait(0)
 	s.SetRelayAcceptanceMinWait(relayWait)
+	if d.relayOnly {
+		s.SetRelayAcceptanceMinWait(0)
+	}
 	s.LoggerFactory = quiet{}
 	if n, err := newRoomyNet(); err == nil { // else pion looks for itself, and says what fails
 		s.SetNet(n)
@@ -63,7 +77,8 @@ func (d *dialler) api() *webrtc.API {
 // call is one attempt to connect to a peer: a peer connection with one data
 // channel. Its owner must close it.
 type call struct {
-	pc *webrtc.PeerConnection
+	pc     *webrtc.PeerConnection
+	config webrtc.Configuration
 
 	opened   chan struct{}  // closed with the link set
 	gathered chan struct{}  // closed when all candidates are known
@@ -80,11 +95,11 @@ type call struct {
 }
 
 func (d *dialler) newCall() (*call, error) {
-	pc, err := d.api().NewPeerConnection(webrtc.Configuration{})
+	pc, err := d.api().NewPeerConnection(d.config())
 	if err != nil {
 		return nil, err
 	}
-	c := &call{pc: pc, opened: make(chan struct{}), gathered: make(chan struct{}), gone: make(chan struct{})}
+	c := &call{pc: pc, config: d.config(), opened: make(chan struct{}), gathered: make(chan struct{}), gone: make(chan struct{})}
 	var gathered, gone sync.Once
 	pc.OnICECandidate(func(k *webrtc.ICECandidate) {
 		if k == nil {
@@ -94,7 +109,7 @@ func (d *dialler) newCall() (*call, error) {
 		init := k.ToJSON()
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.candidates = append(c.candidates, Candidate{init.Candidate, init.SDPMid, init.SDPMLineIndex})
+		c.candidates = append(c.candidates, Candidate{c.conceal(init.Candidate), init.SDPMid, init.SDPMLineIndex})
 	})
 	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
 		if s == webrtc.PeerConnectionStateFailed || s == webrtc.PeerConnectionStateClosed {
@@ -198,11 +213,13 @@ func (d *dialler) answer(offer string, servers []TURNServer) (*call, error) {
 // use sets the TURN servers. One that pion can't use is left out: the others
 // may do.
 func (c *call) use(servers []TURNServer) error {
-	var conf webrtc.Configuration
+	conf := c.config
 	for _, s := range servers {
 		for _, url := range s.URLs {
 			server := webrtc.ICEServer{URLs: []string{url}, Username: s.Username, Credential: s.Password}
-			if c.pc.SetConfiguration(webrtc.Configuration{ICEServers: []webrtc.ICEServer{server}}) == nil {
+			try := c.config
+			try.ICEServers = []webrtc.ICEServer{server}
+			if c.pc.SetConfiguration(try) == nil {
 				conf.ICEServers = append(conf.ICEServers, server)
 			}
 		}
@@ -255,7 +272,20 @@ func (c *call) gather(ctx context.Context) []Candidate {
 }
 
 // description is the local one, with the candidates known so far.
-func (c *call) description() string { return c.pc.LocalDescription().SDP }
+func (c *call) description() string { return c.conceal(c.pc.LocalDescription().SDP) }
+
+// related is the part of a candidate that tells which address of the device
+// is behind the one that is shown (RFC 8839 section 5.1).
+var related = regexp.MustCompile(`raddr \S+ rport \d+`)
+
+// conceal takes that part out of candidates where only relays are to be seen;
+// RFC 8839 section 5.1 says what to put in its place.
+func (c *call) conceal(sdp string) string {
+	if c.config.ICETransportPolicy != webrtc.ICETransportPolicyRelay {
+		return sdp
+	}
+	return related.ReplaceAllString(sdp, "raddr 0.0.0.0 rport 0")
+}
 
 func (c *call) setRemote(d webrtc.SessionDescription) error {
 	if err := c.pc.SetRemoteDescription(d); err != nil {

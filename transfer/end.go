@@ -1,6 +1,9 @@
 package transfer
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Why a transfer ended, or a call on it failed. Every error of this package
 // that a person may see wraps one of these; errors.Is tells them apart.
@@ -37,3 +40,6 @@ var (
 	// ErrClosed: the program is shutting down.
 	ErrClosed = errors.New("shutting down")
 )
+
+// errNoRelay: addresses are to be hidden, and there is nothing to hide behind.
+var errNoRelay = fmt.Errorf("%w: only relayed connections are wanted, and the homeserver has no TURN server", ErrLost)

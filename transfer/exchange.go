@@ -50,6 +50,12 @@ type Config struct {
 	Lifetime time.Duration
 	// Loopback restricts connections to this machine.
 	Loopback bool
+	// RelayOnly hides our addresses from peers: only connections through TURN
+	// servers are made.
+	RelayOnly bool
+	// MinTrust is the least trust that an offer or an answer needs; without it
+	// they count as not made.
+	MinTrust Trust
 	// Logger gets what goes on; nil means nobody does.
 	Logger *slog.Logger
 }
@@ -101,7 +107,7 @@ func New(cfg Config) (*Exchange, error) {
 		return nil, err
 	}
 	x := &Exchange{
-		cfg: cfg, log: log, cache: store, dialler: &dialler{loopback: cfg.Loopback},
+		cfg: cfg, log: log, cache: store, dialler: &dialler{loopback: cfg.Loopback, relayOnly: cfg.RelayOnly},
 		outgoing: map[ID]*Outgoing{}, past: map[key]time.Time{},
 		watchers: map[chan struct{}]struct{}{},
 	}
@@ -187,10 +193,14 @@ func (x *Exchange) notify() {
 }
 
 // LeaveRoom ends the transfers of a room that this user is no longer in.
-func (x *Exchange) LeaveRoom(room RoomID) {
+func (x *Exchange) LeaveRoom(room RoomID) { x.CloseRoom(room, "you are no longer in the room") }
+
+// CloseRoom ends the transfers of a room that may not be used any more, for
+// the reason why.
+func (x *Exchange) CloseRoom(room RoomID, why string) {
 	for _, t := range x.live() {
 		if t.room == room {
-			t.end(fmt.Errorf("%w: you are no longer in the room", ErrNotAllowed))
+			t.end(fmt.Errorf("%w: %s", ErrNotAllowed, why))
 		}
 	}
 }

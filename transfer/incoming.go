@@ -33,7 +33,7 @@ type Incoming struct {
 func newIncoming(x *Exchange, r Received, m *Invite) *Incoming {
 	in := &Incoming{from: claimed(r), offer: m.SDP, decided: m.Ext != nil, accept: make(chan struct{})}
 	in.init(x, In, r.Room, m.ID)
-	in.info, in.peer = m.File, in.from
+	in.info, in.peer, in.trust = m.File, in.from, r.Trust
 	in.state = Offered
 	in.expires = in.created.Add(m.Lifetime - r.Age)
 	in.created = in.created.Add(-r.Age)
@@ -172,6 +172,9 @@ func (in *Incoming) drive() error {
 	servers, err := in.x.cfg.Signaller.TURNServers(in.ctx)
 	if err != nil {
 		in.log.Info("no TURN servers", "error", err)
+	}
+	if in.x.cfg.RelayOnly && len(servers) == 0 {
+		return errNoRelay
 	}
 	c, err := in.x.dialler.answer(in.offer, servers)
 	if err != nil {

@@ -342,6 +342,8 @@ type Received struct {
 	// From is who sent it. The user is what the homeserver vouches for; the
 	// device is set only where encryption proves it.
 	From Peer
+	// Trust is how sure it is that From sent it.
+	Trust Trust
 	// Event is the event that carried the message.
 	Event EventID
 	// Age is how long ago the sender's homeserver got the message, never

@@ -327,7 +327,7 @@ func (o *Outgoing) awaitAnswer() (answered, error) {
 					continue
 				}
 				o.mu.Lock()
-				o.peer = claimed(r)
+				o.peer, o.trust = claimed(r), r.Trust
 				o.mu.Unlock()
 				o.step(evAnswer, nil)
 				return answered{r, m, early}, nil
@@ -376,6 +376,9 @@ func (o *Outgoing) connect(c *call, offer string, a answered) error {
 	servers, err := o.x.cfg.Signaller.TURNServers(o.ctx)
 	if err != nil {
 		o.log.Info("no TURN servers", "error", err)
+	}
+	if o.x.cfg.RelayOnly && len(servers) == 0 {
+		return errNoRelay
 	}
 	if err := c.answered(offer, a.answer.SDP, servers); err != nil {
 		return fmt.Errorf("%w: %v", ErrLost, err)

@@ -28,6 +28,10 @@ func (x *Exchange) isEcho(r Received) bool { return claimed(r) == x.cfg.Self }
 // Receive takes a message of a room. The messages of a room must come in the
 // order of the room. It never waits.
 func (x *Exchange) Receive(r Received) {
+	if r.Trust < x.cfg.MinTrust {
+		x.log.Info("message ignored: its device is not trusted", "room", r.Room, "from", r.From.String(), "trust", r.Trust.String())
+		return
+	}
 	if m, ok := r.Message.(*Invite); ok {
 		if !x.isEcho(r) {
 			x.invited(r, m)

@@ -41,6 +41,8 @@ type Status struct {
 	// outgoing one; empty until it is known. Where the room is not encrypted,
 	// the device is only what the peer says.
 	Peer Peer `json:"peer"`
+	// Trust is how sure it is who the peer is.
+	Trust Trust `json:"trust"`
 	// Name is the name as its owner has it: hostile where it was received.
 	Name     string `json:"name"`
 	MIMEType string `json:"mimetype"`

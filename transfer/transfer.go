@@ -38,6 +38,7 @@ type transfer struct {
 	err     error // why it ended, if not well
 	info    FileInfo
 	peer    Peer
+	trust   Trust
 	bytes   int64 // what the receiving device has
 	meter   meter
 	path    string
@@ -184,7 +185,7 @@ func (t *transfer) status(dir Direction) Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := Status{
-		ID: t.id, Direction: dir, Room: t.room, Peer: t.peer,
+		ID: t.id, Direction: dir, Room: t.room, Peer: t.peer, Trust: t.trust,
 		Name: t.info.Name, MIMEType: t.info.MIMEType, Size: t.info.Size,
 		Bytes: t.bytes, State: t.state, Path: t.path,
 		Created: t.created, Ended: t.ended,
