@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -100,7 +101,7 @@ func (m *Mounted) serve() error {
 	options := m.fuseOptions()
 	server, err := fuse.NewServer(gofs.NewNodeFS(m.root, options), m.point, &options.MountOptions)
 	if err != nil {
-		return fmt.Errorf("%w: mounting on %s failed (%v): see what fusermount3 wrote above", ErrNoFUSE, m.point, err)
+		return fmt.Errorf("%w: mounting on %s failed (%s): see what fusermount3 wrote above", ErrNoFUSE, m.point, strings.TrimSpace(err.Error()))
 	}
 	closeOnExec()
 	go func() {

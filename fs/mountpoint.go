@@ -93,6 +93,9 @@ func checkFUSE() error {
 	if _, err := os.Stat("/dev/fuse"); err != nil {
 		return fmt.Errorf("%w: there is no /dev/fuse: load the kernel module with modprobe fuse", ErrNoFUSE)
 	}
+	if unix.Faccessat(unix.AT_FDCWD, "/dev/fuse", unix.R_OK|unix.W_OK, unix.AT_EACCESS) != nil {
+		return fmt.Errorf("%w: you may not open /dev/fuse: let root run chmod 666 /dev/fuse", ErrNoFUSE)
+	}
 	if !haveFusermount() && os.Geteuid() != 0 {
 		return fmt.Errorf("%w: fusermount3 was not found: install the package fuse3", ErrNoFUSE)
 	}
@@ -126,7 +129,7 @@ func truePath(path string) (string, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("%w: %s does not exist: create it with mkdir", ErrNotDir, abs)
 	} else if err != nil {
-		return "", fmt.Errorf("%w: %v", ErrNotDir, err)
+		return "", fmt.Errorf("%w: %s can't be reached (%v): choose an empty directory", ErrNotDir, abs, err)
 	}
 	if mountOn(point) != nil {
 		return point, nil

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -264,3 +265,5 @@ func list(t testing.TB, dir string) []string {
 	}
 	return names
 }
+
+func itoa(n int) string { return strconv.Itoa(n) }
