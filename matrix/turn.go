@@ -2,7 +2,7 @@ package matrix
 
 import (
 	"context"
-	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -67,8 +67,10 @@ func (c *Client) TURNServers(ctx context.Context) ([]transfer.TURNServer, error)
 		return nil, ctx.Err()
 	case loggedOut(err):
 		return nil, ErrLoggedOut
-	case err == nil, errors.Is(err, mautrix.MNotFound), errors.Is(err, mautrix.MUnrecognized), status(err) == 404:
+	case err == nil:
 		t.keep(resp, now)
+	case !unreachable(err) && status(err) != http.StatusTooManyRequests:
+		t.keep(nil, now) // knows no TURN, or has none for this user
 	case !now.Before(t.expires):
 		return nil, offline(err)
 	}

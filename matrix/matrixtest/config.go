@@ -24,10 +24,7 @@ const (
 type Option func(*options)
 
 type options struct {
-	turn      map[string]any
-	rateLimit bool
-	threshold int
-	cooloff   time.Duration
+	turn map[string]any
 }
 
 // WithTURN makes the server hand out these TURN servers with credentials made
@@ -38,12 +35,6 @@ func WithTURN(secret string, ttl time.Duration, uris ...string) Option {
 	}
 }
 
-// WithRateLimit makes the server limit requests: threshold of them, each of
-// which counts for cooloff. Without it there is no limit.
-func WithRateLimit(threshold int, cooloff time.Duration) Option {
-	return func(o *options) { o.rateLimit, o.threshold, o.cooloff = true, threshold, cooloff }
-}
-
 // writeConfig writes the configuration and, if there is none, the signing key
 // into dir. The configuration is JSON, which YAML includes.
 func writeConfig(dir, secret string, o options) error {
@@ -52,13 +43,9 @@ func writeConfig(dir, secret string, o options) error {
 			"connection_string": "file:" + name + ".db", "max_open_conns": 10, "max_idle_conns": 2, "conn_max_lifetime": -1,
 		}}
 	}
-	limits := map[string]any{"enabled": o.rateLimit}
-	if o.rateLimit {
-		limits["threshold"], limits["cooloff_ms"] = o.threshold, o.cooloff.Milliseconds()
-	}
 	client := map[string]any{
 		"registration_disabled": true, "guests_disabled": true,
-		"registration_shared_secret": secret, "rate_limiting": limits,
+		"registration_shared_secret": secret, "rate_limiting": map[string]any{"enabled": false},
 	}
 	if o.turn != nil {
 		client["turn"] = o.turn
