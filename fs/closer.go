@@ -5,10 +5,12 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
-// held reports whether any process has the file open, by descriptor: a close
-// that leaves one is not the last. It reads links under /proc and nothing
+// held reports whether any process has the file open for writing: a close that
+// leaves a descriptor is not the last. It reads links under /proc and nothing
 // else, so it can't wait for our own mount. Our own process does not count. It
 // takes 2 to 4 ms on a desktop.
 //
@@ -44,7 +46,7 @@ type identity struct {
 	name  string // in its directory
 }
 
-// holds reports whether the process has the file open.
+// holds reports whether the process has the file open for writing.
 func (m *Mounted) holds(process string, f identity) bool {
 	fds, err := readNames(process + "fd")
 	if err != nil {
@@ -52,7 +54,7 @@ func (m *Mounted) holds(process string, f identity) bool {
 	}
 	for _, fd := range fds {
 		link, err := os.Readlink(process + "fd/" + fd)
-		if err == nil && m.mayBe(link, f) && inodeOf(process+"fdinfo/"+fd) == f.inode {
+		if err == nil && m.mayBe(link, f) && isWriter(process+"fdinfo/"+fd, f.inode) {
 			return true
 		}
 	}
@@ -70,8 +72,14 @@ func (m *Mounted) mayBe(link string, f identity) bool {
 		path.Base(strings.TrimSuffix(link, " (deleted)")) == f.name
 }
 
-// inodeOf reads the inode number from a file of /proc/PID/fdinfo (Linux 5.14).
-func inodeOf(fdinfo string) uint64 { return readFDInfo(fdinfo)["ino"].decimal() }
+// isWriter reads from a file of /proc/PID/fdinfo whether the descriptor is one
+// for writing to that inode (the inode is there since Linux 5.14). One that only
+// names the file (O_PATH) holds nothing.
+func isWriter(fdinfo string, inode uint64) bool {
+	info := readFDInfo(fdinfo)
+	flags := info["flags"].octal()
+	return info["ino"].decimal() == inode && flags&unix.O_ACCMODE != unix.O_RDONLY && flags&unix.O_PATH == 0
+}
 
 // number is a number as fdinfo writes it.
 type number string

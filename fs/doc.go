@@ -27,10 +27,10 @@
 //
 //   - Only READ, WRITE and FLUSH wait for the network. All else is answered
 //     from memory.
-//   - WRITE waits only briefly at a time (see slice in stream.go), because
-//     the kernel holds the lock of the inode for as long as it takes; rm of
-//     that file, and with it the whole directory, would hang otherwise. FSYNC
-//     is sent under the same lock, so it does not wait at all.
+//   - WRITE gives way when somebody looks the file up (see slice in stream.go):
+//     the kernel holds the lock of the inode for as long as it takes; rm of that
+//     file, and with it the whole directory, would hang otherwise. FSYNC is sent
+//     under the same lock, so it does not wait at all.
 //   - An operation that is interrupted has consumed nothing. FLUSH ends early
 //     only for a process that is about to die.
 //   - The kernel caches neither names nor attributes (all timeouts are zero),
@@ -54,6 +54,8 @@
 //     can't be killed any more while the kernel closes for it. So such a close
 //     waits for an answer to the offer for a short time only (exitPatience);
 //     after that the file goes on by itself.
+//   - A program that does not look at what write(2) returns can lose bytes, if
+//     the file is looked up while it waits. Few are left: a pipe is no better.
 //   - A program that failed after it closed its file, or upstream of a pipe,
 //     is not seen to have failed.
 //   - What was sent can't be changed or read back.

@@ -103,12 +103,14 @@ func (r *room) relist(o *outbound) {
 	}
 }
 
-// Lookup implements gofs.NodeLookuper.
+// Lookup implements gofs.NodeLookuper. Who looks a file up may want to remove
+// or change it.
 func (r *room) Lookup(_ context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	o := r.find(name)
 	if o == nil {
 		return nil, syscall.ENOENT
 	}
+	o.current().nudge()
 	o.attr(&out.Attr)
 	return o.EmbeddedInode(), 0
 }

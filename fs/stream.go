@@ -10,10 +10,15 @@ import (
 )
 
 const (
-	// slice is how long one WRITE waits at most. The kernel holds the lock of
-	// the inode meanwhile, and rm, mv and chmod of the file wait for that lock;
-	// rm and mv with the lock of the directory in hand, so ls waits for them.
-	slice = 200 * time.Millisecond
+	// slice is how long a WRITE still waits after somebody looked the file up.
+	// The kernel holds the lock of the inode while a WRITE waits, and rm, mv,
+	// chmod and touch of the file wait for that lock; rm and mv with the lock of
+	// the directory in hand, so ls waits for them. All of them look the file up
+	// first.
+	slice = 50 * time.Millisecond
+	// company is how long after that no WRITE waits longer than a slice:
+	// programs often look a file up, and then do several things with it.
+	company = time.Second
 	// piece is how much is handed on at a time. A slow peer makes room for a
 	// piece long before it makes room for a whole WRITE.
 	piece = 64 << 10
@@ -42,11 +47,15 @@ type stream struct {
 	size int64
 	// announced: out has been told the size, because somebody has set it.
 	announced bool
-	// queue is what has been accepted but not handed to out. It holds
-	// gaps, and a byte for each slice that a WRITE has waited in vain.
+	// queue is what has been accepted but not handed to out. It holds gaps, and
+	// a byte for each time that a WRITE has given way.
 	queue []segment
 	// ended: there are no writes any more.
 	ended bool
+	// crowded is until when a WRITE waits no longer than a slice; giveWay ends
+	// the one that is waiting, if there is one.
+	crowded time.Time
+	giveWay context.CancelFunc
 }
 
 // segment is a run of zeros, and then some bytes.
@@ -61,15 +70,15 @@ func newStream(out *transfer.Outgoing) *stream {
 	return &stream{out: out, turn: make(chan struct{}, 1)}
 }
 
-// write accepts bytes of p at off, and returns how many. It waits at most a
-// slice, and then accepts one byte, so that a program sees a short write and
-// tries again; that it has to come again lets others at the inode. When ctx
-// ends before anything is accepted, it returns ctx.Err().
+// write accepts bytes of p at off, and returns how many: all, unless somebody
+// else wants at the inode and it must not wait any longer. Then it accepts at
+// least one byte, so that a program sees a short write and comes again. When
+// ctx ends before anything is accepted, it returns ctx.Err().
 func (s *stream) write(ctx context.Context, p []byte, off int64) (int, error) {
 	if err := s.seek(off); err != nil || len(p) == 0 {
 		return 0, err
 	}
-	brief, cancel := context.WithTimeout(ctx, slice)
+	brief, cancel := s.stay(ctx)
 	defer cancel()
 	n, err := s.writeThrough(brief, p)
 	switch {
@@ -77,11 +86,35 @@ func (s *stream) write(ctx context.Context, p []byte, off int64) (int, error) {
 		return n, nil
 	case ctx.Err() != nil:
 		return 0, ctx.Err()
-	case errors.Is(err, context.DeadlineExceeded):
+	case err != nil && brief.Err() != nil:
 		s.enqueue(segment{data: p[:1]})
 		return 1, nil
 	}
 	return 0, err
+}
+
+// stay gives the context for as long as a WRITE may wait. cancel must be
+// called.
+func (s *stream) stay(ctx context.Context) (brief context.Context, cancel context.CancelFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Now().Before(s.crowded) {
+		return context.WithTimeout(ctx, slice)
+	}
+	brief, cancel = context.WithCancel(ctx)
+	s.giveWay = cancel
+	return brief, cancel
+}
+
+// nudge makes a WRITE that waits give way, soon.
+func (s *stream) nudge() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.crowded = time.Now().Add(company)
+	if s.giveWay != nil {
+		time.AfterFunc(slice, s.giveWay)
+		s.giveWay = nil
+	}
 }
 
 // seek moves the end to off. What is skipped will be zeros.

@@ -1,0 +1,141 @@
+package fs_test
+
+import (
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestSourceSize: the size is known for what copies a file, and not for what
+// may change it.
+func TestSourceSize(t *testing.T) {
+	w := newWorld(t)
+	// Larger than what is written before the invite goes out.
+	source, _ := file(t, "a", 4_000_000)
+	other, _ := file(t, "b", 4_000_000)
+	for script, known := range map[string]bool{
+		`cp "$1" "$3"`: true, `install "$1" "$3"`: true, `cat "$1" > "$3"`: true, `cat < "$1" > "$3"`: true, `pv -q "$1" > "$3"`: true,
+		`gio copy "$1" "$3"`: true, `cp "$1" "$3.part"`: true, `ln -sf "$1" "$1.link"; cp "$1.link" "$3"`: true,
+		`fallocate -l 4000000 "$1.new"; python3 -c "import os,sys; f=os.open(sys.argv[1],65); os.ftruncate(f,4000000); os.write(f,b'x'*2000000)" "$3"`: true,
+		`dd if="$1" of="$3" bs=1M`: false, `dd if="$1" of="$3" bs=1M count=2`: false, `head -c 2000000 "$1" > "$3"`: false,
+		`(cat "$1"; cat "$2") > "$3"`: false, `(read -N 100 x; cat) < "$1" > "$3"`: false, `cp "$2" "$3"`: false,
+		`tee "$3" < "$1" > /dev/null`: false,
+		`python3 -c 'import sys; open(sys.argv[2],"wb").write(open(sys.argv[1],"rb").read()[:3000000])' "$1" "$3"`: false,
+	} {
+		p := sh(t, script, source, other, filepath.Join(w.alice.room, "a"))
+		got := w.bob.arrives("a")
+		if size := attr(t, got, "size"); (size == "4000000") != known || !known && size != "" && size != "2000000" {
+			t.Errorf("%s: the size is said to be %q", script, size)
+		}
+		start(t, "cat", got).succeeds()
+		p.succeeds()
+		start(t, "rm", "-f", got, filepath.Join(w.alice.room, "a"), filepath.Join(w.alice.room, "a.part")).succeeds()
+	}
+}
+
+// TestExitWithoutClose: a process that leaves closing to its end waits a while,
+// and then the file goes on without it.
+func TestExitWithoutClose(t *testing.T) {
+	w := newWorld(t)
+	p := sh(t, `exec python3 -c 'print("hello")' > "$1"`, filepath.Join(w.alice.room, "x"))
+	got := w.bob.arrives("x")
+	began := time.Now()
+	p.succeeds()
+	if d := time.Since(began); d < 5*time.Second || d > 15*time.Second {
+		t.Errorf("it ended after %v", d)
+	}
+	same(t, start(t, "cat", got).succeeds(), []byte("hello\n"))
+	sent := filepath.Join(w.alice.room, "x")
+	eventually(t, "delivery", func() bool { return attr(t, sent, "state") == "delivered" })
+}
+
+// TestHolders: a descriptor that can't write does not put off the end; one that
+// can does.
+func TestHolders(t *testing.T) {
+	w := newWorld(t)
+	const path = `
+import os,sys,time
+f = os.open(sys.argv[1], os.O_WRONLY|os.O_CREAT)
+p = os.open(sys.argv[1], os.O_PATH)
+os.write(f, b"hello"); os.close(f); print("done", flush=True); time.sleep(100)`
+	p := start(t, "python3", "-c", path, filepath.Join(w.alice.room, "x"))
+	w.bob.takes("x", []byte("hello"))
+	eventually(t, "the close", func() bool { return attr(t, filepath.Join(w.alice.room, "x"), "state") == "delivered" })
+	p.signal(syscall.SIGKILL)
+
+	const held = `
+import os,sys
+f = os.open(sys.argv[1], os.O_WRONLY|os.O_CREAT)
+os.rename(sys.argv[1], sys.argv[1]+".new")
+r, s = os.pipe()
+if os.fork() == 0:
+    os.close(s); os.read(r, 1)
+    os.write(f, b"world"); os.close(f); os._exit(0)
+os.write(f, b"hello "); os.close(f)
+os.write(s, b"x"); os.wait()`
+	p = start(t, "python3", "-c", held, filepath.Join(w.alice.room, "y"))
+	w.bob.takes("y.new", []byte("hello world"))
+	p.succeeds()
+}
+
+// TestShortWrites: a write that waits gives way to who looks at the file, and
+// nothing is lost when it does so many times.
+func TestShortWrites(t *testing.T) {
+	w := newWorld(t)
+	const python = `
+import os,sys
+f, size, short = os.open(sys.argv[1], os.O_WRONLY|os.O_CREAT), 12_000_000, 0
+data = bytes(i*7 % 251 for i in range(size))
+at = 0
+while at < size:
+    n = os.pwrite(f, data[at:at+5_000_000], at)
+    short += n < min(5_000_000, size-at)
+    at += n
+os.close(f)
+print(short)`
+	sent := filepath.Join(w.alice.room, "x")
+	for _, looks := range []int{0, 50} {
+		p := start(t, "python3", "-c", python, sent)
+		got := w.bob.arrives("x")
+		for range looks {
+			start(t, "stat", sent).succeeds()
+			time.Sleep(10 * time.Millisecond) // for as long as that nobody takes it
+		}
+		want := make([]byte, 12_000_000)
+		for i := range want {
+			want[i] = byte(i * 7 % 251)
+		}
+		same(t, start(t, "cat", got).succeeds(), want)
+		n, err := strconv.Atoi(strings.TrimSpace(string(p.succeeds())))
+		if err != nil || (n > 0) != (looks > 0) {
+			t.Errorf("after %d looks, there were %d short writes (%v)", looks, n, err)
+		}
+		start(t, "rm", got, sent).succeeds()
+	}
+}
+
+// TestGaps: what is skipped is zeros, also where it is skipped while nobody
+// takes anything.
+func TestGaps(t *testing.T) {
+	w := newWorld(t)
+	const python = `
+import os,sys
+f = os.open(sys.argv[1], os.O_WRONLY|os.O_CREAT)
+for i in range(5):
+    os.pwrite(f, b"x"*100_000, i*5_000_000+1000)
+os.ftruncate(f, 30_000_000)
+os.close(f)`
+	p := start(t, "python3", "-c", python, filepath.Join(w.alice.room, "x"))
+	got := w.bob.arrives("x")
+	time.Sleep(time.Second)
+	want := make([]byte, 30_000_000)
+	for i := range 5 {
+		copy(want[i*5_000_000+1000:], slices.Repeat([]byte("x"), 100_000))
+	}
+	same(t, start(t, "cat", got).succeeds(), want)
+	p.succeeds()
+}
