@@ -32,6 +32,7 @@ type Client struct {
 	line   *line
 	pacer  pacer
 	turn   turnCache
+	eraser *eraser
 	ready  chan struct{}
 
 	// stop ends what this client is doing; stopped is the context it ends.
@@ -79,7 +80,7 @@ func open(ctx context.Context, dir *stateDir, log *slog.Logger, options []Option
 	if err != nil {
 		return nil, stateError(ctx, dir, err)
 	}
-	c := &Client{log: log, dir: dir, store: s, line: newLine(), ready: make(chan struct{})}
+	c := &Client{log: log, dir: dir, store: s, line: newLine(), eraser: newEraser(s), ready: make(chan struct{})}
 	c.turn.gate = make(chan struct{}, 1)
 	c.pacer.turn = make(chan struct{}, 1)
 	if err := c.load(ctx, options); err != nil {
@@ -110,6 +111,9 @@ func (c *Client) load(ctx context.Context, options []Option) (err error) {
 		c.roster.rooms[r.id] = r
 	}
 	if c.roster.direct, err = c.store.loadDirect(ctx); err != nil {
+		return err
+	}
+	if err := c.eraser.load(ctx); err != nil {
 		return err
 	}
 	if c.login.since != "" {
@@ -224,6 +228,7 @@ func (c *Client) Logout(ctx context.Context) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	c.eraseNow(limited)
 	_, err := c.api.Logout(limited)
 	c.api.Client.CloseIdleConnections()
 	closing := c.store.close()

@@ -2,6 +2,7 @@ package matrix
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"maunium.net/go/mautrix/event"
@@ -31,6 +32,11 @@ func (c *Client) receive(evt *event.Event) {
 	if err != nil {
 		c.log.Debug("message dropped", "room", at, "event", evt.ID, "error", err)
 		return
+	}
+	// The homeserver shows the transaction of an event to the device that sent
+	// it, and to no other.
+	if transfer.UserID(evt.Sender) == c.login.User && strings.HasPrefix(evt.Unsigned.TransactionID, txnPrefix) {
+		c.eraser.echo(sentEvent{transfer.EventID(evt.ID), at, m.Transfer()})
 	}
 	c.mu.Lock()
 	receiver := c.receiver

@@ -44,13 +44,22 @@ func (c *Client) Send(ctx context.Context, at transfer.RoomID, m transfer.Messag
 	if err != nil {
 		return "", err
 	}
-	t := &sending{c: c, at: at, kind: m.EventType(), content: content, txn: "matrixfs-" + rand.Text()}
+	t := &sending{c: c, at: at, kind: m.EventType(), content: content, txn: txnPrefix + rand.Text()}
+	c.eraser.begin(at, m.Transfer())
 	id, err := t.send(ctx)
+	if err == nil {
+		if err := c.eraser.sent(context.WithoutCancel(ctx), sentEvent{id, at, m.Transfer()}); err != nil {
+			c.log.Warn("the state can't be stored", "error", err)
+		}
+	}
 	if c.stopped.Err() != nil && errors.Is(err, context.Canceled) {
 		err = ErrClosed
 	}
 	return id, err
 }
+
+// txnPrefix starts the transaction of each message.
+const txnPrefix = "matrixfs-"
 
 // sending is one call of Send.
 type sending struct {

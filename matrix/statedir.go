@@ -50,7 +50,7 @@ func openStateDir(path string, create bool) (*stateDir, error) {
 		return nil, fmt.Errorf("can't use the state directory: %w", err)
 	case !info.IsDir():
 		return nil, fmt.Errorf("%s is not a directory: choose another --state", path)
-	case info.Mode().Perm()&0o022 != 0:
+	case info.Mode().Perm()&0o002 != 0:
 		// Somebody else could put files of theirs into it. Closing it to
 		// them may break what it is for ("/tmp"), so that is not our choice.
 		return nil, fmt.Errorf("others can write to %s: choose another --state, or chmod 700 it", path)

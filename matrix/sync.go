@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"maunium.net/go/mautrix"
@@ -52,6 +53,11 @@ func (c *Client) Run(ctx context.Context) error {
 	if again {
 		return errors.New("matrix: Run was called twice")
 	}
+	over, stop := context.WithCancel(ctx)
+	var erasing sync.WaitGroup
+	erasing.Go(func() { c.erase(over) })
+	defer erasing.Wait()
+	defer stop()
 	return c.newSyncer().run(ctx)
 }
 

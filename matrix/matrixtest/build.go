@@ -15,8 +15,6 @@ import (
 	"runtime"
 	"strings"
 	"time"
-
-	"github.com/gofrs/flock"
 )
 
 // module is the module that Dendrite is built from.
@@ -42,39 +40,17 @@ func Binary(ctx context.Context, progress io.Writer) (string, error) {
 		}
 		return path, nil
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("there is no cache directory to build Dendrite in (set HOME, or %s): %w", dendriteEnv, err)
-	}
-	dir := filepath.Join(cache, "matrixfs-test")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
 	key, err := moduleKey()
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "dendrite-"+dendriteVersion+"-"+key)
-	if built(path) {
-		return path, nil
-	}
-	lock := flock.New(path + ".lock")
-	if _, err := lock.TryLockContext(ctx, 200*time.Millisecond); err != nil {
-		return "", fmt.Errorf("waiting for another build of Dendrite: %w", err)
-	}
-	defer func() { _ = lock.Close() }()
-	if built(path) {
-		return path, nil // by the one we waited for
-	}
-	if progress != nil {
-		_, _ = fmt.Fprintf(progress, "building Dendrite %s, once; this takes a few minutes\n", dendriteVersion)
-	}
-	return path, build(ctx, path)
-}
-
-func built(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular()
+	name := "dendrite-" + dendriteVersion + "-" + key
+	return cached(ctx, "Dendrite", dendriteEnv, name, func(path string) error {
+		if progress != nil {
+			_, _ = fmt.Fprintf(progress, "building Dendrite %s, once; this takes a few minutes\n", dendriteVersion)
+		}
+		return build(ctx, path)
+	})
 }
 
 // moduleKey names what the build depends on.
@@ -101,7 +77,7 @@ func eachModuleFile(do func(name string, text []byte) error) error {
 	})
 }
 
-// build makes Dendrite in a temporary module and moves it to path.
+// build makes Dendrite at path, from a temporary module.
 func build(ctx context.Context, path string) (err error) {
 	goTool, err := exec.LookPath("go")
 	if err != nil {
@@ -118,8 +94,7 @@ func build(ctx context.Context, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	out := filepath.Join(dir, "dendrite")
-	cmd := exec.CommandContext(ctx, goTool, "build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o", out, dendritePackage)
+	cmd := exec.CommandContext(ctx, goTool, "build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o", path, dendritePackage)
 	cmd.Dir = dir
 	// What is set for the build of matrixfs is not meant for this one.
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
@@ -127,5 +102,5 @@ func build(ctx context.Context, path string) (err error) {
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("Dendrite could not be built (set %s to use another): %w\n%s", dendriteEnv, err, output)
 	}
-	return os.Rename(out, path)
+	return nil
 }

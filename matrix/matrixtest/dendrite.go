@@ -1,262 +1,94 @@
 package matrixtest
 
 import (
-	"bytes"
-	"context"
 	"crypto/rand"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strings"
-	"sync"
-	"syscall"
-	"time"
-
-	"maunium.net/go/mautrix"
-	"maunium.net/go/mautrix/synapseadmin"
 )
 
-// Times of the server.
+// Names in the directory of a Dendrite.
 const (
-	// startTimeout is for starting; it takes half a second on an idle machine.
-	startTimeout = time.Minute
-	// stopTimeout is for stopping cleanly, after which the server is killed.
-	stopTimeout = 10 * time.Second
-	// startTries is how many ports are tried: one found free can be taken
-	// before the server has it.
-	startTries = 3
+	configName = "dendrite.json"
+	keyName    = "matrix_key.pem"
 )
 
-// Dendrite is a homeserver in a child process. Its methods are safe for
-// concurrent use.
-type Dendrite struct {
-	binary string
-	dir    string
-	secret string
-	output output
+// dendrite is the software Dendrite.
+type dendrite struct{ binary string }
 
-	// mu guards what follows, and is held while the process starts or stops.
-	mu      sync.Mutex
-	address string // host:port; the same after Restart
-	proc    *process
+func (dendrite) name() string { return "Dendrite" }
+
+func (d dendrite) command(dir, address string) *exec.Cmd {
+	cmd := exec.Command(d.binary, "-config", configName, "-http-bind-address", address, "-https-bind-address", "")
+	cmd.Dir = dir
+	return cmd
 }
 
-// process is one run of the server.
-type process struct {
-	cmd    *exec.Cmd
-	exited chan struct{} // closed when it has ended
-	err    error         // why; set before exited is closed
-}
-
-// Run starts a homeserver with its data in dir, which is made if need be, and
-// waits until it answers. progress, which may be nil, is told of a build.
-func Run(ctx context.Context, dir string, progress io.Writer, opts ...Option) (*Dendrite, error) {
-	var o options
-	for _, opt := range opts {
-		opt(&o)
+// configure writes the configuration and, if there is none, the signing key
+// into dir. The configuration is JSON, which YAML includes.
+func (dendrite) configure(dir, _, secret string, o options) error {
+	if o.messageLimit {
+		return fmt.Errorf("a limit on the events of each user needs Synapse: set %s=%s", serverEnv, serverSynapse)
 	}
-	binary, err := Binary(ctx, progress)
-	if err != nil {
-		return nil, err
+	database := func(name string) map[string]any {
+		return map[string]any{"database": map[string]any{
+			"connection_string": "file:" + name + ".db", "max_open_conns": 10, "max_idle_conns": 2, "conn_max_lifetime": -1,
+		}}
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+	client := map[string]any{
+		"registration_disabled": true, "guests_disabled": true,
+		"registration_shared_secret": secret, "rate_limiting": map[string]any{"enabled": false},
 	}
-	d := &Dendrite{binary: binary, dir: dir, secret: rand.Text()}
-	if err := writeConfig(dir, d.secret, o); err != nil {
-		return nil, err
-	}
-	for range startTries {
-		if d.address, err = freeAddress(); err != nil {
-			return nil, err
-		}
-		if err = d.Restart(ctx); err == nil || ctx.Err() != nil {
-			break
+	if o.turn != nil {
+		client["turn"] = map[string]any{
+			"turn_user_lifetime": o.turn.ttl.String(), "turn_uris": o.turn.uris, "turn_shared_secret": o.turn.secret,
 		}
 	}
+	users := map[string]any{"account_database": database("userapi")["database"], "bcrypt_cost": 4}
+	media := database("mediaapi")
+	media["base_path"] = "./media"
+	syncing := database("syncapi")
+	syncing["search"] = map[string]any{"enabled": false, "index_path": "./search"}
+	text, err := json.MarshalIndent(map[string]any{
+		"version": 2,
+		"global": map[string]any{
+			"server_name": ServerName, "private_key": keyName, "disable_federation": true,
+			"jetstream": map[string]any{"storage_path": "./jetstream", "in_memory": true},
+			"cache":     map[string]any{"max_size_estimated": "16mb", "max_age": "1h"},
+		},
+		"client_api":     client,
+		"federation_api": database("federationapi"),
+		"key_server":     database("keyserver"),
+		"media_api":      media,
+		"mscs":           database("mscs"),
+		"relay_api":      database("relayapi"),
+		"room_server":    database("roomserver"),
+		"sync_api":       syncing,
+		"user_api":       users,
+		"logging":        []any{map[string]any{"type": "std", "level": "warn"}},
+	}, "", "  ")
 	if err != nil {
-		return nil, err
-	}
-	return d, nil
-}
-
-// freeAddress gives an address on loopback that nobody listens at.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
-}
-
-// URL is the address of the homeserver.
-func (d *Dendrite) URL() string { return "http://" + d.address }
-
-// Output gives what the server has printed, the last of it if it was much.
-func (d *Dendrite) Output() string { return d.output.String() }
-
-// Restart starts the server again, at the same address and with the same data,
-// and waits until it answers. A server that runs is stopped first.
-func (d *Dendrite) Restart(ctx context.Context) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.end(syscall.SIGTERM)
-	if err := d.start(); err != nil {
-		return fmt.Errorf("Dendrite could not be started: %w", err)
-	}
-	if err := d.await(ctx); err != nil {
-		d.end(syscall.SIGKILL)
-		return fmt.Errorf("Dendrite did not come up: %w\n%s", err, d.output.String())
-	}
-	return nil
-}
-
-// start starts the process. On Linux it dies with this one, even if this one is
-// killed; that is tied to the thread that started it, so that thread waits for
-// it.
-func (d *Dendrite) start() error {
-	p := &process{exited: make(chan struct{})}
-	p.cmd = exec.Command(d.binary, "-config", configName, "-http-bind-address", d.address, "-https-bind-address", "")
-	p.cmd.Dir = d.dir
-	p.cmd.Stdout, p.cmd.Stderr = &d.output, &d.output
-	p.cmd.WaitDelay = time.Second
-	dieWithParent(p.cmd)
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			p.err = p.cmd.Wait()
-			close(p.exited)
-		}
-	}()
-	if err := <-started; err != nil {
 		return err
 	}
-	d.proc = p
-	return nil
-}
-
-// await waits until the server answers. There is nothing to wait for but that.
-func (d *Dendrite) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.URL()+"/_matrix/client/versions", nil)
-		if err != nil {
-			return err
-		}
-		resp, err := client.Do(req)
-		if err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-d.proc.exited:
-			return fmt.Errorf("it ended: %w", errors.Join(d.proc.err, err))
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
-		case <-time.After(20 * time.Millisecond):
-		}
+	if err := writeKey(filepath.Join(dir, keyName)); err != nil {
+		return err
 	}
+	return os.WriteFile(filepath.Join(dir, configName), text, 0o600)
 }
 
-// Stop ends the server cleanly. Its data stays, for Restart.
-func (d *Dendrite) Stop() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.end(syscall.SIGTERM)
-}
-
-// Kill ends the server as a crash would. Its data stays, for Restart.
-func (d *Dendrite) Kill() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.end(syscall.SIGKILL)
-}
-
-// Close ends the server. Its directory stays.
-func (d *Dendrite) Close() error {
-	d.Stop()
-	return nil
-}
-
-// end ends the process if there is one, and waits for it. The caller holds mu.
-func (d *Dendrite) end(sig syscall.Signal) {
-	p := d.proc
-	if p == nil {
-		return
+// writeKey makes the key that the server signs events with, unless there is
+// one from an earlier run.
+func writeKey(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	d.proc = nil
-	_ = p.cmd.Process.Signal(sig) // it may have ended already
-	timer := time.NewTimer(stopTimeout)
-	defer timer.Stop()
-	select {
-	case <-p.exited:
-	case <-timer.C:
-		_ = p.cmd.Process.Kill()
-		<-p.exited
-	}
+	seed := make([]byte, 32)
+	_, _ = rand.Read(seed) // never fails
+	block := &pem.Block{Type: "MATRIX PRIVATE KEY", Headers: map[string]string{"Key-ID": "ed25519:test"}, Bytes: seed}
+	return os.WriteFile(path, pem.EncodeToMemory(block), 0o600)
 }
-
-// Register makes a user with a random password. name is the local part, in
-// lower case.
-func (d *Dendrite) Register(ctx context.Context, name string) (*User, error) {
-	api, err := mautrix.NewClient(d.URL(), "", "")
-	if err != nil {
-		return nil, err
-	}
-	// Each user has connections of its own, which Register's caller can close.
-	api.Client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
-	u := &User{Name: name, Password: rand.Text(), API: api}
-	admin := &synapseadmin.Client{Client: api}
-	resp, err := admin.SharedSecretRegister(ctx, d.secret, synapseadmin.ReqSharedSecretRegister{
-		Username: strings.ToLower(name), Password: u.Password,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("user %s could not be made: %w", name, err)
-	}
-	api.UserID, api.DeviceID, api.AccessToken = resp.UserID, resp.DeviceID, resp.AccessToken
-	return u, nil
-}
-
-// maxOutput bounds what is kept of the server's output, in bytes.
-const maxOutput = 256 << 10
-
-// output keeps the end of what is written to it.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.buf.Write(p)
-	if extra := o.buf.Len() - maxOutput; extra > 0 {
-		o.buf.Next(extra)
-	}
-	return len(p), nil
-}
-
-// String gives what is kept.
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
-// Dir is the directory of the server's data.
-func (d *Dendrite) Dir() string { return filepath.Clean(d.dir) }

@@ -11,28 +11,28 @@ import (
 	"github.com/matrixfs/matrixfs/transfer"
 )
 
-// Server is a Dendrite that belongs to a test: whatever it can't do fails the
-// test.
+// Server is a homeserver that belongs to a test: whatever it can't do fails
+// the test.
 type Server struct {
-	*Dendrite
+	*Homeserver
 	t testing.TB
 }
 
-// Start starts a homeserver for a test. It is ended when the test is over, and
-// its output is shown if the test has failed.
+// Start starts a homeserver for a test, the one that RunChosen runs. It is
+// ended when the test is over, and its output is shown if the test has failed.
 func Start(t testing.TB, opts ...Option) *Server {
 	t.Helper()
-	d, err := Run(t.Context(), t.TempDir(), testWriter{t}, opts...)
+	h, err := RunChosen(t.Context(), t.TempDir(), testWriter{t}, opts...)
 	if err != nil {
 		t.Fatalf("this test needs a homeserver: %v", err)
 	}
 	t.Cleanup(func() {
-		_ = d.Close()
+		_ = h.Close()
 		if t.Failed() {
-			t.Logf("the homeserver printed:\n%s", d.Output())
+			t.Logf("the homeserver printed:\n%s", h.Output())
 		}
 	})
-	return &Server{Dendrite: d, t: t}
+	return &Server{Homeserver: h, t: t}
 }
 
 // NewUser makes a user.
@@ -58,7 +58,7 @@ func (s *Server) NewRoom(creator *User, members []*User, opts ...RoomOption) tra
 // Restart starts the server again, at the same address and with the same data.
 func (s *Server) Restart() {
 	s.t.Helper()
-	if err := s.Dendrite.Restart(s.t.Context()); err != nil {
+	if err := s.Homeserver.Restart(s.t.Context()); err != nil {
 		s.t.Fatal(err)
 	}
 }
