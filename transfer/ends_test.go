@@ -313,6 +313,31 @@ func TestCancelBeforeAccept(t *testing.T) {
 	await(t, h.bob.Exchange, "the offer to vanish", func() bool { return len(h.bob.Exchange.Incoming()) == 0 })
 }
 
+// TestRetire: however a transfer ends, both sides say once that it is over, and
+// only after the last message.
+func TestRetire(t *testing.T) {
+	for _, accept := range []bool{true, false} {
+		h := newHouse(t, nil)
+		o, done := h.offer(t, content(10))
+		in := awaitOffer(t, h.bob.Exchange)
+		if accept {
+			if _, err := readAll(h.ctx, in); err != nil {
+				t.Error(err)
+			}
+		} else {
+			in.Remove()
+		}
+		<-done
+		h.alice.Exchange.Close()
+		h.bob.Exchange.Close()
+		for _, m := range []*transfertest.Member{h.alice, h.bob} {
+			if ids := m.Retired(); len(ids) != 1 || ids[0] != o.ID() {
+				t.Errorf("%v: %v", m.Self, ids)
+			}
+		}
+	}
+}
+
 func TestOffline(t *testing.T) {
 	h := newHouse(t, nil)
 	h.Filter(func(transfer.Peer, transfer.Message) error { return fmt.Errorf("%w: no route", transfer.ErrOffline) })

@@ -241,6 +241,7 @@ func (x *Exchange) Close() error {
 // retireOutgoing takes note that a transfer's goroutine is done with it.
 func (x *Exchange) retireOutgoing(o *Outgoing) {
 	o.cancel(nil)
+	x.cfg.Signaller.Retire(o.room, o.id)
 	s := o.Status()
 	x.mu.Lock()
 	delete(x.outgoing, o.id)
@@ -253,6 +254,7 @@ func (x *Exchange) retireOutgoing(o *Outgoing) {
 // retireIncoming does the same for an incoming transfer, which may stay listed.
 func (x *Exchange) retireIncoming(in *Incoming) {
 	in.cancel(nil)
+	x.cfg.Signaller.Retire(in.room, in.id)
 	x.mu.Lock()
 	in.retired = true
 	x.mu.Unlock()

@@ -10,6 +10,9 @@ type Signaller interface {
 	// errors wrap ErrOffline where the homeserver can't be reached and
 	// ErrNotAllowed where the room refuses.
 	Send(ctx context.Context, room RoomID, m Message) (EventID, error)
+	// Retire says that a transfer is over: what was sent of it may be taken
+	// back. It never waits.
+	Retire(room RoomID, id ID)
 	// Members gives the users joined to the room, this one included. It
 	// answers from memory.
 	Members(room RoomID) []UserID

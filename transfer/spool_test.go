@@ -14,6 +14,7 @@ import (
 type noSignaller struct{}
 
 func (noSignaller) Send(context.Context, RoomID, Message) (EventID, error) { return "", ErrOffline }
+func (noSignaller) Retire(RoomID, ID)                                      {}
 func (noSignaller) Members(RoomID) []UserID                                { return nil }
 func (noSignaller) TURNServers(context.Context) ([]TURNServer, error)      { return nil, nil }
 

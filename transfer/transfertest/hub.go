@@ -42,7 +42,9 @@ type Member struct {
 	// Plain makes the device one that knows nothing of matrixfs: its messages
 	// leave without the key of matrixfs.
 	Plain bool
-	hub   *Hub
+
+	hub     *Hub
+	retired []transfer.ID // guarded by hub.mu
 }
 
 var _ transfer.Signaller = (*Member)(nil)
@@ -183,6 +185,21 @@ func recode(msg transfer.Message, plain bool) (transfer.Message, error) {
 		}
 	}
 	return transfer.DecodeMessage(msg.EventType(), raw)
+}
+
+// Retire implements transfer.Signaller. The hub's room takes nothing back; it
+// only remembers who asked.
+func (m *Member) Retire(_ transfer.RoomID, id transfer.ID) {
+	m.hub.mu.Lock()
+	defer m.hub.mu.Unlock()
+	m.retired = append(m.retired, id)
+}
+
+// Retired gives the transfers that this device has said are over.
+func (m *Member) Retired() []transfer.ID {
+	m.hub.mu.Lock()
+	defer m.hub.mu.Unlock()
+	return append([]transfer.ID(nil), m.retired...)
 }
 
 // Members implements transfer.Signaller.
