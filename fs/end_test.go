@@ -151,11 +151,7 @@ func TestStopped(t *testing.T) {
 func TestReaderKilled(t *testing.T) {
 	w := newWorld(t)
 	source, _ := file(t, "a", 100)
-	// The fifo keeps the file from ever being whole.
-	fifo := filepath.Join(t.TempDir(), "fifo")
-	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	fifo := fifo(t) // keeps the file from ever being whole
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
 		p := sh(t, `exec 3<>"$2"; cat "$1" - <&3 > "$3"`, source, fifo, filepath.Join(w.alice.room, "x"))
 		got := w.bob.arrives("x")

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,7 +18,7 @@ import (
 )
 
 // servant is the environment variable that makes the test program mount there,
-// until it is killed.
+// until it is told to stop or killed.
 const servant = "MATRIXFS_TEST_MOUNTPOINT"
 
 // TestServant is not a test but what startServant runs.
@@ -33,6 +35,14 @@ func TestServant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	go func() {
+		if <-stop; mounted.Close() != nil {
+			os.Exit(3)
+		}
+		os.Exit(0)
+	}()
 	mounted.Wait()
 }
 
@@ -91,7 +101,7 @@ func TestDeadMount(t *testing.T) {
 		}
 		shell := sh(t, `cd "$1/!room:test" && echo in && exec sleep 100`, point)
 		eventually(t, "a shell in the mount", func() bool {
-			link, _ := os.Readlink("/proc/" + itoa(shell.cmd.Process.Pid) + "/cwd")
+			link, _ := os.Readlink("/proc/" + strconv.Itoa(shell.cmd.Process.Pid) + "/cwd")
 			return strings.HasPrefix(link, point)
 		})
 		p.signal(syscall.SIGKILL)
@@ -174,6 +184,23 @@ func TestOrdinaryUser(t *testing.T) {
 	if !strings.Contains(p.out.String(), "PASS") {
 		t.Errorf("the mount ended with %s%s", p.out.String(), p.err.String())
 	}
+
+	// It also ends in good order while somebody stands in it.
+	p = startServant(t, point, nobody)
+	stays := as(`cd "$1/Team Room/" && exec sleep 100`)
+	eventually(t, "somebody in the mount", func() bool {
+		link, _ := os.Readlink("/proc/" + strconv.Itoa(stays.cmd.Process.Pid) + "/cwd")
+		return strings.HasPrefix(link, point)
+	})
+	p.signal(syscall.SIGTERM)
+	if err := p.wait(); err != nil {
+		t.Errorf("unmounting as an ordinary user: %v: %s", err, p.err.String())
+	}
+	if info, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(info), point) {
+		t.Errorf("it is still mounted (%v)", err)
+	}
+	_ = stays.cmd.Process.Kill()
+	_ = stays.wait()
 }
 
 // TestBadMountpoint: each mistake gets one line that says what to do.

@@ -107,7 +107,8 @@ func (o *outbound) attr(a *fuse.Attr) {
 // Setattr implements gofs.NodeSetattrer: chmod, chown, touch and truncate.
 func (o *outbound) Setattr(_ context.Context, f gofs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
 	if size, ok := in.GetSize(); ok {
-		if err := o.truncate(int64(size), f != nil); err != nil {
+		h, _ := f.(*sender)
+		if err := o.truncate(int64(size), h != nil && h.wrote.Load()); err != nil {
 			return o.m.errno(err)
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -214,6 +213,16 @@ func file(t testing.TB, name string, n int) (path string, content []byte) {
 	return path, content
 }
 
+// fifo makes a named pipe.
+func fifo(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // exists reports whether the path is there.
 func exists(path string) bool {
 	_, err := os.Lstat(path)
@@ -265,5 +274,3 @@ func list(t testing.TB, dir string) []string {
 	}
 	return names
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }
