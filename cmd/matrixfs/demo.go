@@ -34,7 +34,7 @@ const (
 type demo struct {
 	stage
 	con    *console
-	server *matrixtest.Dendrite
+	server *matrixtest.Homeserver
 }
 
 // demoPerson is one of the two.

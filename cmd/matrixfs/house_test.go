@@ -19,7 +19,7 @@ import (
 type house struct {
 	binary      string // with the race detector if the tests have it
 	plainBinary string // without
-	server      *matrixtest.Dendrite
+	server      *matrixtest.Homeserver
 }
 
 // person is somebody with an account.
@@ -88,7 +88,7 @@ func openShared() {
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	h.server, shared.err = matrixtest.Run(ctx, filepath.Join(dir, "homeserver"), os.Stderr)
+	h.server, shared.err = matrixtest.RunChosen(ctx, filepath.Join(dir, "homeserver"), os.Stderr)
 	shared.house = h
 	shared.stop = func() {
 		if h.server != nil {
@@ -149,7 +149,7 @@ func (h *house) inRoom(t *testing.T, room string, devices ...*device) {
 func ownHouse(t *testing.T) *house {
 	t.Helper()
 	h := *home(t)
-	h.server = matrixtest.Start(t).Dendrite
+	h.server = matrixtest.Start(t).Homeserver
 	return &h
 }
 
