@@ -100,7 +100,7 @@ func build(ctx context.Context, path string) (err error) {
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
 	cmd.WaitDelay = 10 * time.Second
 	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("Dendrite could not be built (set %s to use another): %w\n%s", dendriteEnv, err, output)
+		return fmt.Errorf("building Dendrite failed (set %s to use another): %w\n%s", dendriteEnv, err, output)
 	}
 	return nil
 }
