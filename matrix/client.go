@@ -33,6 +33,7 @@ type Client struct {
 	pacer  pacer
 	turn   turnCache
 	eraser *eraser
+	keeper *keeper
 	ready  chan struct{}
 
 	// stop ends what this client is doing; stopped is the context it ends.
@@ -80,7 +81,7 @@ func open(ctx context.Context, dir *stateDir, log *slog.Logger, options []Option
 	if err != nil {
 		return nil, stateError(ctx, dir, err)
 	}
-	c := &Client{log: log, dir: dir, store: s, line: newLine(), eraser: newEraser(s), ready: make(chan struct{})}
+	c := &Client{log: log, dir: dir, store: s, line: newLine(), eraser: newEraser(s), keeper: newKeeper(s), ready: make(chan struct{})}
 	c.turn.gate = make(chan struct{}, 1)
 	c.pacer.turn = make(chan struct{}, 1)
 	if err := c.load(ctx, options); err != nil {

@@ -35,22 +35,19 @@ func (c *Client) receive(evt *event.Event) {
 	}
 	// The homeserver shows the transaction of an event to the device that sent
 	// it, and to no other.
-	if transfer.UserID(evt.Sender) == c.login.User && strings.HasPrefix(evt.Unsigned.TransactionID, txnPrefix) {
+	own := transfer.UserID(evt.Sender) == c.login.User && strings.HasPrefix(evt.Unsigned.TransactionID, txnPrefix)
+	if own {
 		c.eraser.echo(sentEvent{transfer.EventID(evt.ID), at, m.Transfer()})
 	}
-	c.mu.Lock()
-	receiver := c.receiver
-	c.mu.Unlock()
-	if receiver == nil {
-		return
-	}
-	receiver(transfer.Received{
+	r := transfer.Received{
 		Room:    at,
 		From:    transfer.Peer{User: transfer.UserID(evt.Sender)},
 		Event:   transfer.EventID(evt.ID),
 		Age:     age(evt, time.Now()),
 		Message: m,
-	})
+	}
+	c.keep(r, own)
+	c.pass(r)
 }
 
 // age tells how old an event is: what our homeserver says, else (Dendrite says

@@ -172,9 +172,14 @@ func (e *eraser) done(ctx context.Context, s sentEvent) error {
 }
 
 // Retire implements transfer.Signaller: the messages that this device sent for
-// the transfer will be redacted, within the homeserver's limits. It never
-// waits.
-func (c *Client) Retire(at transfer.RoomID, of transfer.ID) { c.eraser.retire(at, of) }
+// the transfer will be redacted, within the homeserver's limits, and the offer is
+// not shown again after a restart. It waits for the disk alone.
+func (c *Client) Retire(at transfer.RoomID, of transfer.ID) {
+	c.eraser.retire(at, of)
+	if err := c.keeper.retire(context.WithoutCancel(c.stopped), deal{at, of}); err != nil {
+		c.log.Warn("the state can't be stored", "error", err)
+	}
+}
 
 // erase redacts what is due, until ctx ends. It belongs to Run.
 func (c *Client) erase(ctx context.Context) {

@@ -58,6 +58,7 @@ func (c *Client) Run(ctx context.Context) error {
 	erasing.Go(func() { c.erase(over) })
 	defer erasing.Wait()
 	defer stop()
+	c.replay(ctx)
 	return c.newSyncer().run(ctx)
 }
 

@@ -338,6 +338,40 @@ func TestRetire(t *testing.T) {
 	}
 }
 
+// TestRestart: an offer that a run of the program left untouched is not retired,
+// and the next run may take it. One that the earlier run had answered or
+// declined is over.
+func TestRestart(t *testing.T) {
+	h := newHouse(t, nil)
+	want := content(100_000)
+	o, done := h.offer(t, want)
+	awaitOffer(t, h.bob.Exchange)
+	h.bob.Exchange.Close()
+	if ids := h.bob.Retired(); len(ids) != 0 {
+		t.Errorf("an offer that nobody touched is retired: %v", ids)
+	}
+	again := h.Join(t, "@bob:test", "BOB", nil)
+	for _, r := range h.Log() {
+		again.Exchange.Receive(r)
+	}
+	if got, err := readAll(h.ctx, awaitOffer(t, again.Exchange)); err != nil || string(got) != string(want) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	wantErr(t, "Finish", <-done, nil)
+
+	for _, end := range []transfer.Message{
+		&transfer.Answer{ID: o.ID(), SDP: "v=0", Ext: &transfer.Extension{Version: 1, Device: "BOB"}},
+		&transfer.Cancel{ID: o.ID(), Ext: &transfer.Extension{Version: 1, Device: "BOB"}},
+	} {
+		third := h.Join(t, "@bob:test", "BOB", nil)
+		third.Exchange.Receive(h.Log()[0])
+		in := awaitOffer(t, third.Exchange)
+		third.Exchange.Receive(transfer.Received{Room: h.Room, From: transfer.Peer{User: "@bob:test"}, Message: end})
+		<-in.Done()
+		wantErr(t, end.EventType(), in.Err(), transfer.ErrElsewhere)
+	}
+}
+
 func TestOffline(t *testing.T) {
 	h := newHouse(t, nil)
 	h.Filter(func(transfer.Peer, transfer.Message) error { return fmt.Errorf("%w: no route", transfer.ErrOffline) })

@@ -254,7 +254,9 @@ func (x *Exchange) retireOutgoing(o *Outgoing) {
 // retireIncoming does the same for an incoming transfer, which may stay listed.
 func (x *Exchange) retireIncoming(in *Incoming) {
 	in.cancel(nil)
-	x.cfg.Signaller.Retire(in.room, in.id)
+	if in.started() || !errors.Is(in.Err(), ErrClosed) {
+		x.cfg.Signaller.Retire(in.room, in.id)
+	}
 	x.mu.Lock()
 	in.retired = true
 	x.mu.Unlock()

@@ -89,12 +89,15 @@ var errRejectedHere = fmt.Errorf("%w: declined here", ErrRejected)
 // effect on an offer that is not accepted, or on a file that is complete. It
 // never waits.
 func (in *Incoming) Cancel() {
-	in.mu.Lock()
-	offered := in.state == Offered
-	in.mu.Unlock()
-	if !offered {
+	if !in.isOffered() {
 		in.end(ErrAborted)
 	}
+}
+
+func (in *Incoming) isOffered() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.state == Offered
 }
 
 // Status tells how the transfer stands.
@@ -269,14 +272,18 @@ func (in *Incoming) overheard(r Received) error {
 		if fromOfferer {
 			return ErrCancelled
 		}
-		if r.From.User == in.x.cfg.Self.User && !in.x.isEcho(r) {
-			return fmt.Errorf("%w: declined on another device", ErrElsewhere)
+		// Our own cancel comes back after the end, if this run sent it.
+		if r.From.User == in.x.cfg.Self.User {
+			return fmt.Errorf("%w: declined on another device, or by an earlier run", ErrElsewhere)
 		}
 	case *Candidates:
 		if c := m.Ext.chosen(); c != nil && fromOfferer && !in.won(c) {
 			return ErrElsewhere
 		}
 	case *Answer:
+		if in.x.isEcho(r) && in.isOffered() {
+			return fmt.Errorf("%w: an earlier run accepted it", ErrElsewhere)
+		}
 		if !in.decided && !in.x.isEcho(r) {
 			return ErrElsewhere
 		}

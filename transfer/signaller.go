@@ -11,7 +11,8 @@ type Signaller interface {
 	// ErrNotAllowed where the room refuses.
 	Send(ctx context.Context, room RoomID, m Message) (EventID, error)
 	// Retire says that a transfer is over: what was sent of it may be taken
-	// back. It never waits.
+	// back, and what was received forgotten. It never waits for the network.
+	// An offer to us that nobody touched before Close is not retired.
 	Retire(room RoomID, id ID)
 	// Members gives the users joined to the room, this one included. It
 	// answers from memory.
