@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -173,5 +172,3 @@ func accepted(x *transfer.Exchange) <-chan struct{} {
 	}()
 	return done
 }
-
-var errTest = errors.New("test")

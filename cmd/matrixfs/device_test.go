@@ -26,6 +26,7 @@ type device struct {
 
 // transferStatus is what a script reads from "status --json".
 type transferStatus struct {
+	ID        string `json:"transfer_id"`
 	Direction string `json:"direction"`
 	Room      string `json:"room"`
 	Name      string `json:"name"`
@@ -52,6 +53,8 @@ func (h *house) login(t *testing.T, who person) *device {
 	if err := os.WriteFile(password, []byte(who.Password+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	registering.Lock()
+	defer registering.Unlock()
 	start(t, d.binary(), "login", "--state", d.state, "--homeserver", h.url(), "--user", who.Name,
 		"--password-file", password).succeeds()
 	t.Cleanup(d.cleanUp)

@@ -30,6 +30,10 @@ type person struct {
 // people counts the people of all houses: each gets a name of their own.
 var people atomic.Int64
 
+// registering is held while an account, a device or a room is made: Dendrite
+// on SQLite sometimes refuses two at once.
+var registering sync.Mutex
+
 // shared is the house of all tests that don't stop the homeserver. It is
 // opened by the first of them.
 var shared struct {
@@ -170,6 +174,8 @@ func (h *house) restartServer(t *testing.T) {
 // person makes somebody with an account.
 func (h *house) person(t *testing.T) person {
 	t.Helper()
+	registering.Lock()
+	defer registering.Unlock()
 	user, err := h.server.Register(t.Context(), fmt.Sprintf("person%d", people.Add(1)))
 	if err != nil {
 		t.Fatal(err)
@@ -184,9 +190,11 @@ func (h *house) room(t *testing.T, creator person, others ...person) string {
 	for i, other := range others {
 		members[i] = other.User
 	}
+	registering.Lock()
+	defer registering.Unlock()
 	room, err := creator.CreateRoom(t.Context(), members)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\n%s", err, h.server.Output())
 	}
 	return string(room)
 }

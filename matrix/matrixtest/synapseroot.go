@@ -21,9 +21,8 @@ import (
 // remove the chroot. It can't be pinned, because sid keeps no old versions.
 const (
 	// synapseEnv names a directory to use instead of making one.
-	synapseEnv    = "MATRIXFS_SYNAPSE"
-	synapseSuite  = "sid"
-	synapseMirror = "http://deb.debian.org/debian"
+	synapseEnv   = "MATRIXFS_SYNAPSE"
+	synapseSuite = "sid"
 	// synapseVersionName is a file in the chroot with Synapse's version.
 	synapseVersionName = "synapse-version"
 )
@@ -55,13 +54,13 @@ func synapseRecipe() []string {
 
 // SynapseRoot gives the directory of a small Debian with Synapse in it, and
 // makes it first if that has not been done before on this machine, which takes
-// a minute, 400 MB, root, mmdebstrap and Debian's mirror; progress, which may
+// a minute, 400 MB, root, mmdebstrap and a Debian mirror; progress, which may
 // be nil, is told so. Processes that ask at once wait for the one that makes
 // it. The environment variable MATRIXFS_SYNAPSE names another such directory to
 // use.
 func SynapseRoot(ctx context.Context, progress io.Writer) (string, error) {
 	if os.Geteuid() != 0 {
-		return "", errors.New("Synapse runs in a chroot, which needs root: run this as root")
+		return "", errors.New("the homeserver Synapse runs in a chroot, which needs root: run this as root")
 	}
 	if progress == nil {
 		progress = io.Discard
@@ -77,7 +76,7 @@ func SynapseRoot(ctx context.Context, progress io.Writer) (string, error) {
 	name := "synapse-" + synapseSuite + "-" + hex.EncodeToString(key[:6])
 	root, err := cached(ctx, "Synapse", synapseEnv, name, func(path string) error {
 		_, _ = fmt.Fprintf(progress, "installing Synapse from Debian %s, once; this takes a minute\n", synapseSuite)
-		return debootstrap(ctx, append(recipe, path, synapseMirror))
+		return debootstrap(ctx, append(recipe, path))
 	})
 	if err != nil {
 		return "", err
@@ -95,7 +94,7 @@ func SynapseRoot(ctx context.Context, progress io.Writer) (string, error) {
 func debootstrap(ctx context.Context, args []string) error {
 	for _, need := range []string{"unshare", "mmdebstrap"} {
 		if _, err := exec.LookPath(need); err != nil {
-			return fmt.Errorf("Synapse is installed with %s, which is missing (apt install mmdebstrap, or set %s): %w",
+			return fmt.Errorf("the homeserver Synapse is installed with %s, which is missing (apt install mmdebstrap, or set %s): %w",
 				need, synapseEnv, err)
 		}
 	}
@@ -110,8 +109,8 @@ func debootstrap(ctx context.Context, args []string) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("Synapse could not be installed from Debian %s at %s (try again later: what is there changes daily; or set %s "+
-			"to the root directory of a Debian that has it): %w\n%s", synapseSuite, synapseMirror, synapseEnv, errors.Join(err, ctx.Err()), printed.String())
+		return fmt.Errorf("the homeserver Synapse could not be installed from Debian %s (try again later: what is there changes daily; or set %s "+
+			"to the root directory of a Debian that has it): %w\n%s", synapseSuite, synapseEnv, errors.Join(err, ctx.Err()), printed.String())
 	}
 	return nil
 }
