@@ -161,6 +161,7 @@ func (l *roster) leave(at transfer.RoomID) bool {
 	defer l.mu.Unlock()
 	_, ok := l.rooms[at]
 	delete(l.rooms, at)
+	l.shown = nil // whoever is told of it must not find it any more
 	return ok
 }
 
