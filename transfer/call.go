@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -91,6 +92,7 @@ type call struct {
 	candidates []Candidate
 	remoteSet  bool // the peer's description is in; candidates may follow
 	early      []Candidate
+	remote     []string // the candidates that the peer has sent
 	closed     bool
 }
 
@@ -294,6 +296,11 @@ func (c *call) setRemote(d webrtc.SessionDescription) error {
 	c.mu.Lock()
 	early := c.early
 	c.early, c.remoteSet = nil, true
+	for line := range strings.Lines(d.SDP) {
+		if candidate, ok := strings.CutPrefix(line, "a=candidate"); ok && len(c.remote) < maxCandidates {
+			c.remote = append(c.remote, candidate)
+		}
+	}
 	c.mu.Unlock()
 	for _, k := range early {
 		c.add(k)
@@ -305,6 +312,9 @@ func (c *call) setRemote(d webrtc.SessionDescription) error {
 // others may do.
 func (c *call) add(k Candidate) {
 	c.mu.Lock()
+	if len(c.remote) < maxCandidates {
+		c.remote = append(c.remote, k.Candidate)
+	}
 	if !c.remoteSet {
 		if len(c.early) < maxCandidates {
 			c.early = append(c.early, k)
@@ -339,16 +349,42 @@ func (c *call) open(ctx context.Context) (link, error) {
 	return c.link, nil
 }
 
-// path tells how the packets travel: "direct", "relayed" or "" if not known.
+// path tells how the packets travel: "direct", "relayed", or "" where that is
+// not known: there is no connection, or the peer's candidates have not come.
 func (c *call) path() string {
 	pair, err := c.pc.SCTP().Transport().ICETransport().GetSelectedCandidatePair()
 	if err != nil || pair == nil {
 		return ""
 	}
-	if pair.Local.Typ == webrtc.ICECandidateTypeRelay || pair.Remote.Typ == webrtc.ICECandidateTypeRelay {
+	remote := pair.Remote.Typ
+	if remote == webrtc.ICECandidateTypePrflx {
+		// pion met this address before it was told what is there.
+		remote = c.told(pair.Remote.Address, pair.Remote.Port)
+	}
+	switch {
+	case pair.Local.Typ == webrtc.ICECandidateTypeRelay, remote == webrtc.ICECandidateTypeRelay:
 		return "relayed"
+	case remote == webrtc.ICECandidateTypeUnknown:
+		return ""
 	}
 	return "direct"
+}
+
+// told gives what the peer says is at an address. An address that it does not
+// name is that of its NAT, once it has named any.
+func (c *call) told(address string, port uint16) webrtc.ICECandidateType {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.remote) == 0 {
+		return webrtc.ICECandidateTypeUnknown
+	}
+	at := fmt.Sprintf(" %s %d typ relay", address, port)
+	for _, k := range c.remote {
+		if strings.Contains(k, at) {
+			return webrtc.ICECandidateTypeRelay
+		}
+	}
+	return webrtc.ICECandidateTypePrflx
 }
 
 // close ends the connection at once and waits for its goroutines and users.

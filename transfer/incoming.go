@@ -201,7 +201,7 @@ func (in *Incoming) drive() error {
 	if err != nil {
 		return err
 	}
-	in.setPath(c.path())
+	in.connected(c.path)
 	in.step(evOpen, nil)
 	if err := in.clarify(in.receive(l, c.gone)); err != nil {
 		return err

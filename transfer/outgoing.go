@@ -397,7 +397,7 @@ func (o *Outgoing) connect(c *call, offer string, a answered) error {
 	if err != nil {
 		return err
 	}
-	o.setPath(c.path())
+	o.connected(c.path)
 	o.step(evOpen, nil)
 	closed := make(chan error, 1)
 	c.users.Go(func() { closed <- drain(l) })

@@ -42,6 +42,7 @@ type transfer struct {
 	bytes   int64 // what the receiving device has
 	meter   meter
 	path    string
+	pathOf  func() string // nil while not connected; empty where not known
 	created time.Time
 	expires time.Time
 	ended   time.Time
@@ -70,6 +71,8 @@ func (t *transfer) step(e event, why error) bool {
 	if to.Ended() {
 		t.err = why
 		t.ended = time.Now()
+		t.lookAtPath() // the connection goes next
+		t.pathOf = nil
 		close(t.done)
 	}
 	t.changed.wake()
@@ -151,6 +154,15 @@ func (t *transfer) clarify(err error) error {
 	}
 }
 
+// lookAtPath brings path up to date. mu is held.
+func (t *transfer) lookAtPath() {
+	if t.pathOf != nil {
+		if path := t.pathOf(); path != "" {
+			t.path = path
+		}
+	}
+}
+
 // progress notes how much the receiving device has.
 func (t *transfer) progress(bytes int64) {
 	t.mu.Lock()
@@ -159,10 +171,12 @@ func (t *transfer) progress(bytes int64) {
 	t.meter.note(bytes, time.Now())
 }
 
-func (t *transfer) setPath(path string) {
+// connected notes that there is a connection, and how to ask for its path:
+// that may be known only when the peer's candidates have come.
+func (t *transfer) connected(path func() string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.path = path
+	t.pathOf = path
 	t.meter.note(t.bytes, time.Now())
 }
 
@@ -184,6 +198,7 @@ func (t *transfer) Err() error {
 func (t *transfer) status(dir Direction) Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.lookAtPath()
 	s := Status{
 		ID: t.id, Direction: dir, Room: t.room, Peer: t.peer, Trust: t.trust,
 		Name: t.info.Name, MIMEType: t.info.MIMEType, Size: t.info.Size,

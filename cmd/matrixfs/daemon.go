@@ -32,6 +32,8 @@ type daemonOptions struct {
 	lifetime    time.Duration
 	cacheSize   int64
 	allowPublic bool
+	relayOnly   bool
+	keepEvents  bool
 	debugFUSE   bool
 	log         *slog.Logger
 }
@@ -77,6 +79,9 @@ func (d *daemon) start(ctx context.Context) error {
 	if o.allowPublic {
 		options = append(options, matrix.AllowPublic())
 	}
+	if o.keepEvents {
+		options = append(options, matrix.KeepEvents())
+	}
 	var err error
 	if d.client, err = matrix.Open(ctx, o.stateDir, d.log, options...); err != nil {
 		return err
@@ -93,6 +98,7 @@ func (d *daemon) start(ctx context.Context) error {
 		CacheSize: o.cacheSize,
 		Lifetime:  o.lifetime,
 		Loopback:  onLoopback(account.Homeserver),
+		RelayOnly: o.relayOnly,
 		Logger:    d.log,
 	})
 	if err != nil {

@@ -19,6 +19,8 @@ type mountCommand struct {
 	Lifetime    time.Duration `default:"10m" placeholder:"TIME" help:"How long an offer waits for somebody to accept it (default 10m)."`
 	CacheSize   byteSize      `default:"4GiB" placeholder:"SIZE" help:"Disk space for received files, all together (default 4GiB)."`
 	AllowPublic bool          `help:"Also use rooms that anybody can join or read."`
+	RelayOnly   bool          `help:"Hide our network address from the other side: connect through the homeserver's TURN server only."`
+	KeepEvents  bool          `help:"Leave our messages in the rooms; they are redacted otherwise, once a transfer is over."`
 	Verbose     bool          `short:"v" help:"Say what is going on."`
 	DebugFUSE   bool          `name:"debug-fuse" help:"Log every file system operation."`
 	CheckLeaks  bool          `hidden:"" env:"MATRIXFS_CHECK_LEAKS" help:"Fail if goroutines are left at the end."`
@@ -79,6 +81,8 @@ func (c *mountCommand) options(con *console) (daemonOptions, error) {
 		lifetime:    c.Lifetime,
 		cacheSize:   int64(c.CacheSize),
 		allowPublic: c.AllowPublic,
+		relayOnly:   c.RelayOnly,
+		keepEvents:  c.KeepEvents,
 		debugFUSE:   c.DebugFUSE,
 		log:         slog.New(slog.NewTextHandler(con.err, &slog.HandlerOptions{Level: level})),
 	}, nil
