@@ -25,12 +25,16 @@
 //   - The sync token is stored in the same transaction as what came with it, and
 //     only after the receiver has been called. A crash repeats messages; it
 //     loses none.
+//   - What this device sent for a transfer is redacted once Retire says that it
+//     is over: in this run, or in the next (eraser).
+//   - The messages of an offer that is alive are given to the receiver again
+//     after a restart (keeper).
 //   - Neither the access token nor a password is in an error or in a log line.
 //
 // # Locks
 //
-// Client.mu, roster.mu, line.mu, pacer.mu and turnCache.gate are leaves: none is
-// held while another is taken. Callbacks (receiver, leave handler) are called
+// Client.mu, roster.mu, line.mu, pacer.mu, eraser.mu, keeper.mu and
+// turnCache.gate are leaves: none is held while another is taken. Callbacks (receiver, leave handler) are called
 // with no lock held, from the goroutine of Run.
 //
 // # Limitations

@@ -30,8 +30,10 @@ const pragmas = "_pragma=foreign_keys(1)&_pragma=journal_mode(WAL)&_pragma=synch
 // store is the database: the account, the sync token and the state of the
 // rooms. mautrix's SQLStateStore holds members, power levels, encryption, join
 // rules and history visibility, because mautrix's encryption reads them there.
-// Only what it lacks is in tables of our own. It has no lock: Login and then Run
-// are its only users, one after the other.
+// Only what it lacks is in tables of our own. The account and the rooms need no
+// lock: Login and then Run are their only users, one after the other. The
+// tables of eraser and keeper are written by whoever calls those; each write is
+// one statement.
 type store struct {
 	db    *dbutil.Database
 	state *sqlstatestore.SQLStateStore

@@ -129,6 +129,8 @@ func (in *Incoming) size() int64 {
 func (in *Incoming) hangUp() {
 	in.mu.Lock()
 	c := in.call
+	in.lookAtPath()
+	in.pathOf = nil // nobody shall wait for a connection that is going
 	in.mu.Unlock()
 	if c != nil {
 		c.close()
