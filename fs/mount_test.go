@@ -83,8 +83,10 @@ func startServant(t *testing.T, point string, uid uint32) *program {
 		if !p.running() {
 			t.Fatalf("it ended: %s%s", p.out.String(), p.err.String())
 		}
-		info, err := os.ReadFile("/proc/self/mountinfo")
+		// In this order: a dead mount goes before the new one comes, and must
+		// not be taken for it.
 		_, dead := os.Stat(point)
+		info, err := os.ReadFile("/proc/self/mountinfo")
 		return err == nil && !errors.Is(dead, syscall.ENOTCONN) && strings.Contains(string(info), " "+point+" ")
 	})
 	return p
