@@ -31,12 +31,12 @@ func TestServant(t *testing.T) {
 	m := hub.Join(t, "@alice:test", "ALICE", nil)
 	rooms := &fstest.Rooms{}
 	rooms.Set(fs.Room{ID: hub.Room, Name: "Team Room"})
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM) // before there is a mount that tells others to go on
 	mounted, err := fs.Mount(fs.Options{Mountpoint: point, Rooms: rooms, Exchange: m.Exchange})
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM)
 	go func() {
 		if <-stop; mounted.Close() != nil {
 			os.Exit(3)
