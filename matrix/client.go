@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"maunium.net/go/mautrix"
+	"maunium.net/go/mautrix/id"
 
 	"github.com/matrixfs/matrixfs/transfer"
 )
@@ -29,6 +30,7 @@ type Client struct {
 	api    *mautrix.Client
 	login  login
 	roster *roster
+	keys   *keyring
 	line   *line
 	pacer  pacer
 	turn   turnCache
@@ -56,7 +58,11 @@ var _ transfer.Signaller = (*Client)(nil)
 type Option func(*Client)
 
 // AllowPublic lets rooms be used although anybody can join or read them.
-func AllowPublic() Option { return func(c *Client) { c.roster.allowPublic = true } }
+func AllowPublic() Option { return func(c *Client) { c.roster.policy.allowPublic = true } }
+
+// RequireEncryption refuses rooms that are not encrypted: in those nobody can
+// be told from somebody else.
+func RequireEncryption() Option { return func(c *Client) { c.roster.policy.encrypted = true } }
 
 // Open makes a Client from the login stored in stateDir, and locks that
 // directory until Close. Logger may be nil. The error is ErrNotLoggedIn,
@@ -100,7 +106,8 @@ func (c *Client) load(ctx context.Context, options []Option) (err error) {
 	if err != nil {
 		return err
 	}
-	c.roster = newRoster(c.login.User, false)
+	c.api.DeviceID = id.DeviceID(c.login.Device)
+	c.roster = newRoster(c.login.User, policy{})
 	for _, o := range options {
 		o(c)
 	}
@@ -115,6 +122,13 @@ func (c *Client) load(ctx context.Context, options []Option) (err error) {
 		return err
 	}
 	if err := c.eraser.load(ctx); err != nil {
+		return err
+	}
+	key, err := c.dir.loadStoreKey()
+	if err != nil {
+		return err
+	}
+	if c.keys, err = openKeyring(ctx, c.store, c.api, c.roster, key, c.log); err != nil {
 		return err
 	}
 	if c.login.since != "" {
@@ -215,6 +229,7 @@ func (c *Client) Close() error {
 	if !c.finish() {
 		return nil
 	}
+	c.keys.close()
 	c.api.Client.CloseIdleConnections()
 	return errors.Join(c.store.close(), c.dir.close())
 }
@@ -231,6 +246,7 @@ func (c *Client) Logout(ctx context.Context) error {
 	defer cancel()
 	c.eraseNow(limited)
 	_, err := c.api.Logout(limited)
+	c.keys.close()
 	c.api.Client.CloseIdleConnections()
 	closing := c.store.close()
 	if err != nil && !loggedOut(err) {

@@ -18,9 +18,10 @@ var stateTypes = []event.Type{
 	event.StatePowerLevels, event.StateTombstone, event.StateRoomName, event.StateCanonicalAlias,
 }
 
-// messageTypes are the events of MSC2354.
+// messageTypes are the events of MSC2354, and those that may turn out to be
+// such.
 func messageTypes() []event.Type {
-	var list []event.Type
+	list := []event.Type{event.EventEncrypted}
 	for _, t := range transfer.EventTypes {
 		list = append(list, event.Type{Type: t, Class: event.MessageEventType})
 	}

@@ -107,7 +107,8 @@ func (c *Client) replay(ctx context.Context) {
 		c.log.Warn("offers of an earlier run can't be read", "error", err)
 	}
 	for _, r := range list {
-		if c.roster.unsafe(r.Room) == "" {
+		proven := r.From.Device != "" || !c.roster.encrypted(r.Room) // it may be encrypted by now
+		if proven && c.roster.unsafe(r.Room) == "" {
 			c.pass(r)
 		}
 	}

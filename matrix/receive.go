@@ -1,6 +1,7 @@
 package matrix
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -14,10 +15,30 @@ import (
 // to be known.
 const maxAge = 365 * 24 * time.Hour
 
+// isMessage reports whether an event is one of MSC2354.
+func isMessage(evt *event.Event) bool {
+	return evt.StateKey == nil && slices.Contains(transfer.EventTypes, evt.Type.Type)
+}
+
+// receiveEvent passes an event of a room on if it is a message, encrypted where
+// the room is.
+func (s *syncer) receiveEvent(ctx context.Context, evt *event.Event) {
+	switch {
+	case evt.StateKey == nil && evt.Type.Type == event.EventEncrypted.Type:
+		s.receiveSealed(ctx, evt)
+	case !isMessage(evt):
+	case s.c.roster.encrypted(transfer.RoomID(evt.RoomID)):
+		s.c.log.Warn("a message that is not encrypted counts as not sent", "room", evt.RoomID, "from", evt.Sender)
+	default:
+		s.c.receive(evt, transfer.Peer{User: transfer.UserID(evt.Sender)}, transfer.TrustNone)
+	}
+}
+
 // receive passes a message of a room on to the receiver, unless the room is
-// not safe or the message makes no sense.
-func (c *Client) receive(evt *event.Event) {
-	if evt.StateKey != nil || !slices.Contains(transfer.EventTypes, evt.Type.Type) {
+// not safe or the message makes no sense. from and trust are what is known of
+// its sender.
+func (c *Client) receive(evt *event.Event, from transfer.Peer, trust transfer.Trust) {
+	if !isMessage(evt) {
 		return
 	}
 	at := transfer.RoomID(evt.RoomID)
@@ -41,7 +62,8 @@ func (c *Client) receive(evt *event.Event) {
 	}
 	r := transfer.Received{
 		Room:    at,
-		From:    transfer.Peer{User: transfer.UserID(evt.Sender)},
+		From:    from,
+		Trust:   trust,
 		Event:   transfer.EventID(evt.ID),
 		Age:     age(evt, time.Now()),
 		Message: m,

@@ -13,6 +13,7 @@ import (
 // one by one: mautrix's own type refuses the whole response where one event in
 // it is malformed, and would do so again and again.
 type syncResponse struct {
+	keySync
 	NextBatch   string    `json:"next_batch"`
 	AccountData eventList `json:"account_data"`
 	Rooms       struct {

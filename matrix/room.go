@@ -23,6 +23,8 @@ type Room struct {
 	Alias string
 	// Direct is the person with whom this is a direct chat, or empty.
 	Direct transfer.UserID
+	// Encrypted: all that is sent here is encrypted for the members' devices.
+	Encrypted bool
 	// Refused says in a few words why sending is refused here. It is empty
 	// where sending is allowed.
 	Refused string
@@ -44,13 +46,16 @@ type roomRow struct {
 // guards it.
 type room struct {
 	roomRow
-	create   *event.Event // nil while the room's state is not known
-	joinRule event.JoinRule
-	history  event.HistoryVisibility
-	levels   *event.PowerLevelsEventContent // nil where the room has none
-	joined   map[transfer.UserID]string     // display names
-	invited  map[transfer.UserID]string
-	settled  bool // false while a room just joined is being read
+	create *event.Event // nil while the room's state is not known
+	// encryption is what encrypts the room; nil if that is not known, or if
+	// nothing does.
+	encryption *event.EncryptionEventContent
+	joinRule   event.JoinRule
+	history    event.HistoryVisibility
+	levels     *event.PowerLevelsEventContent // nil where the room has none
+	joined     map[transfer.UserID]string     // display names
+	invited    map[transfer.UserID]string
+	settled    bool // false while a room just joined is being read
 }
 
 func newRoom(at transfer.RoomID) *room {
@@ -82,7 +87,7 @@ func (r *room) apply(evt *event.Event) bool {
 			r.levels.CreateEvent = evt
 		}
 	case *event.EncryptionEventContent:
-		r.encrypted = true
+		r.encrypted, r.encryption = true, c
 	case *event.JoinRulesEventContent:
 		r.joinRule = c.JoinRule
 	case *event.HistoryVisibilityEventContent:
@@ -138,12 +143,13 @@ func (r *room) members() []transfer.UserID {
 
 // Why a room is refused.
 const (
-	refusedUnknown   = "the rules of this room are not known yet"
-	refusedEncrypted = "encrypted rooms are not supported by this version"
-	refusedJoin      = "anyone can join this room (see --allow-public)"
-	refusedRead      = "anyone can read this room (see --allow-public)"
-	refusedReplaced  = "this room has been replaced by another"
-	refusedPower     = "you are not allowed to send messages in this room"
+	refusedUnknown  = "the rules of this room are not known yet"
+	refusedCipher   = "this room is encrypted in a way that this version does not know"
+	refusedPlain    = "this room is not encrypted, so nobody in it can be verified (see --require-verified)"
+	refusedJoin     = "anyone can join this room (see --allow-public)"
+	refusedRead     = "anyone can read this room (see --allow-public)"
+	refusedReplaced = "this room has been replaced by another"
+	refusedPower    = "you are not allowed to send messages in this room"
 )
 
 // privateRules are the join rules that ask for somebody's consent. "private"
@@ -152,14 +158,22 @@ var privateRules = []event.JoinRule{
 	event.JoinRuleInvite, event.JoinRuleKnock, event.JoinRuleRestricted, event.JoinRuleKnockRestricted, "private",
 }
 
+// policy is which rooms may be used.
+type policy struct {
+	allowPublic bool // also those that anybody can join or read
+	encrypted   bool // encrypted ones only
+}
+
 // unsafe says why neither sending nor receiving is safe in the room, or "".
-func (r *room) unsafe(allowPublic bool) string {
+func (r *room) unsafe(p policy) string {
 	switch {
 	case r.create == nil:
 		return refusedUnknown
-	case r.encrypted:
-		return refusedEncrypted
-	case allowPublic:
+	case r.encrypted && (r.encryption == nil || r.encryption.Algorithm != id.AlgorithmMegolmV1):
+		return refusedCipher
+	case !r.encrypted && p.encrypted:
+		return refusedPlain
+	case p.allowPublic:
 		return ""
 	case r.joinRule == event.JoinRulePublic:
 		return refusedJoin
@@ -176,11 +190,11 @@ func (r *room) unsafe(allowPublic bool) string {
 }
 
 // refused says why user may not send to the room, or "".
-func (r *room) refused(user transfer.UserID, allowPublic bool) string {
+func (r *room) refused(user transfer.UserID, p policy) string {
 	if !r.settled {
 		return refusedUnknown // the event that encrypts it may come next
 	}
-	if why := r.unsafe(allowPublic); why != "" {
+	if why := r.unsafe(p); why != "" {
 		return why
 	}
 	if r.replaced {

@@ -14,8 +14,8 @@ import (
 // roster is what is known of the joined rooms, in memory. Only Run changes it;
 // everybody may look.
 type roster struct {
-	self        transfer.UserID
-	allowPublic bool
+	self   transfer.UserID
+	policy policy
 
 	// mu guards what follows, and the rooms themselves.
 	mu     sync.Mutex
@@ -25,13 +25,13 @@ type roster struct {
 	subs   map[chan struct{}]struct{}
 }
 
-func newRoster(self transfer.UserID, allowPublic bool) *roster {
+func newRoster(self transfer.UserID, p policy) *roster {
 	return &roster{
-		self:        self,
-		allowPublic: allowPublic,
-		rooms:       make(map[transfer.RoomID]*room),
-		direct:      make(map[transfer.RoomID]transfer.UserID),
-		subs:        make(map[chan struct{}]struct{}),
+		self:   self,
+		policy: p,
+		rooms:  make(map[transfer.RoomID]*room),
+		direct: make(map[transfer.RoomID]transfer.UserID),
+		subs:   make(map[chan struct{}]struct{}),
 	}
 }
 
@@ -48,11 +48,12 @@ func (l *roster) refresh() []Room {
 		l.shown = make([]Room, 0, len(l.rooms))
 		for _, r := range l.rooms {
 			l.shown = append(l.shown, Room{
-				ID:      r.id,
-				Name:    r.label(l.self),
-				Alias:   r.alias,
-				Direct:  l.direct[r.id],
-				Refused: r.refused(l.self, l.allowPublic),
+				ID:        r.id,
+				Name:      r.label(l.self),
+				Alias:     r.alias,
+				Direct:    l.direct[r.id],
+				Encrypted: r.encrypted,
+				Refused:   r.refused(l.self, l.policy),
 			})
 		}
 		slices.SortFunc(l.shown, func(a, b Room) int { return strings.Compare(string(a.ID), string(b.ID)) })
@@ -98,18 +99,27 @@ func (l *roster) members(at transfer.RoomID) []transfer.UserID {
 	return nil
 }
 
-// maySend gives the error for sending to a room, or nil.
-func (l *roster) maySend(at transfer.RoomID) error {
+// maySend gives the error for sending to a room, or whether what is sent must
+// be encrypted.
+func (l *roster) maySend(at transfer.RoomID) (encrypted bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.rooms[at]
 	if r == nil {
-		return fmt.Errorf("%w: you are not in it", transfer.ErrNotAllowed)
+		return false, fmt.Errorf("%w: you are not in it", transfer.ErrNotAllowed)
 	}
-	if why := r.refused(l.self, l.allowPublic); why != "" {
-		return fmt.Errorf("%w: %s", transfer.ErrNotAllowed, why)
+	if why := r.refused(l.self, l.policy); why != "" {
+		return false, fmt.Errorf("%w: %s", transfer.ErrNotAllowed, why)
 	}
-	return nil
+	return r.encrypted, nil
+}
+
+// encrypted reports whether a room has ever been seen encrypted.
+func (l *roster) encrypted(at transfer.RoomID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.rooms[at]
+	return r != nil && r.encrypted
 }
 
 // unsafe says why messages from a room are not passed on, or "".
@@ -117,7 +127,7 @@ func (l *roster) unsafe(at transfer.RoomID) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if r := l.rooms[at]; r != nil {
-		return r.unsafe(l.allowPublic)
+		return r.unsafe(l.policy)
 	}
 	return refusedUnknown
 }

@@ -168,11 +168,10 @@ func (s *store) loadState(ctx context.Context, r *room) (err error) {
 	if history != nil {
 		r.history = history.HistoryVisibility
 	}
-	encryption, err := s.state.GetEncryptionEvent(ctx, at)
-	if err != nil {
+	if r.encryption, err = s.state.GetEncryptionEvent(ctx, at); err != nil {
 		return err
 	}
-	r.encrypted = r.encrypted || encryption != nil
+	r.encrypted = r.encrypted || r.encryption != nil
 	members, err := s.state.GetRoomMembers(ctx, at, event.MembershipJoin, event.MembershipInvite)
 	for user, m := range members {
 		r.setMember(transfer.UserID(user), m.Membership, m.Displayname)

@@ -71,6 +71,7 @@ type syncer struct {
 	backoff time.Duration
 	bad     int // failures in a row that blame the sync token
 	unsaved unsaved
+	late    late
 
 	gapTries int // failures in a row to fill gaps
 }
@@ -81,7 +82,11 @@ func (c *Client) newSyncer() *syncer {
 
 func (s *syncer) run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		resp, err := s.poll(ctx)
+		var resp *syncResponse
+		err := s.c.keys.publish(ctx) // done at login; a state from before encryption lacks it
+		if err == nil {
+			resp, err = s.poll(ctx)
+		}
 		switch {
 		case ctx.Err() != nil:
 		case errors.Is(err, errCut):

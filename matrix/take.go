@@ -20,10 +20,19 @@ func (s *syncer) take(ctx context.Context, resp *syncResponse) error {
 	if err != nil {
 		return err
 	}
+	news, err := s.c.keys.take(ctx, &resp.keySync)
+	if err != nil {
+		return err
+	}
 	left := s.findLeft(ctx, resp)
 	s.takeAccountData(resp)
+	if news {
+		for _, evt := range s.late.retry() {
+			s.receiveSealed(ctx, evt)
+		}
+	}
 	for at, room := range resp.Rooms.Join {
-		s.takeRoom(at, room, gaps[at])
+		s.takeRoom(ctx, at, room, gaps[at])
 	}
 	for _, at := range left {
 		s.leave(at)
@@ -59,7 +68,7 @@ func (s *syncer) takeAccountData(resp *syncResponse) {
 // takeRoom reads what is new in a joined room, in the room's order: first the
 // state before the timeline, then what was missing from the timeline, then the
 // timeline.
-func (s *syncer) takeRoom(at transfer.RoomID, joined *joinedRoom, gap []*event.Event) {
+func (s *syncer) takeRoom(ctx context.Context, at transfer.RoomID, joined *joinedRoom, gap []*event.Event) {
 	if joined == nil || at == "" || len(at) > maxLabel {
 		return
 	}
@@ -75,13 +84,13 @@ func (s *syncer) takeRoom(at transfer.RoomID, joined *joinedRoom, gap []*event.E
 		s.takeState(evt)
 	}
 	for _, evt := range gap {
-		s.c.receive(evt)
+		s.receiveEvent(ctx, evt)
 	}
 	for _, evt := range joined.Timeline.decode(at) {
 		if evt.StateKey != nil {
 			s.takeState(evt)
 		} else {
-			s.c.receive(evt)
+			s.receiveEvent(ctx, evt)
 		}
 	}
 	if row, ok := s.c.roster.settleRoom(at); ok {
