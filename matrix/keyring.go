@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 
-	"github.com/rs/zerolog"
 	"go.mau.fi/util/dbutil"
 	"maunium.net/go/mautrix"
 	"maunium.net/go/mautrix/crypto"
@@ -47,7 +46,7 @@ func openKeyring(ctx context.Context, s *store, api *mautrix.Client, rooms *rost
 	if err := ks.DB.Upgrade(ctx); err != nil {
 		return nil, err
 	}
-	quiet := zerolog.Nop() // mautrix's lines name users, devices and sessions, and say little
+	quiet := newZerolog(log) // mautrix's lines name users, devices and sessions, and say little
 	k := &keyring{
 		log: log, self: transfer.Peer{User: transfer.UserID(api.UserID), Device: transfer.DeviceID(api.DeviceID)},
 		store: ks, mach: crypto.NewOlmMachine(api, &quiet, ks, roomsForKeys{rooms}),
