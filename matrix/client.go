@@ -44,8 +44,7 @@ type Client struct {
 
 	// mu guards what follows.
 	mu       sync.Mutex
-	receiver func(transfer.Received)
-	onLeave  func(transfer.RoomID)
+	receiver Receiver
 	ran      bool
 	halted   bool
 	closed   bool
@@ -53,6 +52,22 @@ type Client struct {
 }
 
 var _ transfer.Signaller = (*Client)(nil)
+
+// Receiver is told what happens in the rooms: *transfer.Exchange. All calls
+// come from Run, and must not block.
+type Receiver interface {
+	// Receive gets every message of the rooms joined, our own echo included.
+	// Those of one room come in the order of the room, apart from encrypted
+	// ones whose keys come late.
+	Receive(transfer.Received)
+	// CloseRoom is called when the user is no longer in a room, or when the
+	// room is not safe any more.
+	CloseRoom(room transfer.RoomID, why string)
+	// CloseUser is called when this user begins to ignore another.
+	CloseUser(user transfer.UserID, why string)
+}
+
+var _ Receiver = (*transfer.Exchange)(nil)
 
 // Option changes what a Client does.
 type Option func(*Client)
@@ -116,9 +131,13 @@ func (c *Client) load(ctx context.Context, options []Option) (err error) {
 		return err
 	}
 	for _, r := range rooms {
+		r.shut = r.unsafe(c.roster.policy)
 		c.roster.rooms[r.id] = r
 	}
 	if c.roster.direct, err = c.store.loadDirect(ctx); err != nil {
+		return err
+	}
+	if c.roster.ignored, err = c.store.loadIgnored(ctx); err != nil {
 		return err
 	}
 	if err := c.eraser.load(ctx); err != nil {
@@ -149,21 +168,21 @@ func stateError(ctx context.Context, dir *stateDir, err error) error {
 // Account tells whose login this is.
 func (c *Client) Account() Account { return c.login.Account }
 
-// SetReceiver sets the function that gets every message of the rooms joined,
-// our own echo included. Those of one room come in the order of the room. It
-// is called from Run and must not block. Set it before Run.
-func (c *Client) SetReceiver(f func(transfer.Received)) {
+// SetReceiver sets who is told what happens. Set it before Run.
+func (c *Client) SetReceiver(r Receiver) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.receiver = f
+	c.receiver = r
 }
 
-// SetLeaveHandler sets the function that is told of every room that the user
-// is no longer in. It is called from Run and must not block. Set it before Run.
-func (c *Client) SetLeaveHandler(f func(transfer.RoomID)) {
+// tell calls f with the receiver, if there is one.
+func (c *Client) tell(f func(Receiver)) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.onLeave = f
+	r := c.receiver
+	c.mu.Unlock()
+	if r != nil {
+		f(r)
+	}
 }
 
 // Ready is closed once the rooms are known: at once where an earlier run has

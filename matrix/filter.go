@@ -33,7 +33,7 @@ func messageTypes() []event.Type {
 func syncFilter() string {
 	nothing := &mautrix.FilterPart{NotTypes: []event.Type{{Type: "*"}}}
 	filter := mautrix.Filter{
-		AccountData: &mautrix.FilterPart{Types: []event.Type{event.AccountDataDirectChats}},
+		AccountData: &mautrix.FilterPart{Types: []event.Type{event.AccountDataDirectChats, event.AccountDataIgnoredUserList}},
 		Presence:    nothing,
 		Room: &mautrix.RoomFilter{
 			AccountData: nothing,

@@ -108,19 +108,9 @@ func (c *Client) replay(ctx context.Context) {
 	}
 	for _, r := range list {
 		proven := r.From.Device != "" || !c.roster.encrypted(r.Room) // it may be encrypted by now
-		if proven && c.roster.unsafe(r.Room) == "" {
-			c.pass(r)
+		if proven && c.roster.unsafe(r.Room) == "" && !c.roster.ignores(r.From.User) {
+			c.tell(func(to Receiver) { to.Receive(r) })
 		}
-	}
-}
-
-// pass hands a message to the receiver, if there is one.
-func (c *Client) pass(r transfer.Received) {
-	c.mu.Lock()
-	receiver := c.receiver
-	c.mu.Unlock()
-	if receiver != nil {
-		receiver(r)
 	}
 }
 

@@ -46,7 +46,7 @@ func (c *Client) receive(evt *event.Event, from transfer.Peer, trust transfer.Tr
 		c.log.Debug("message ignored", "room", at, "event", evt.ID, "cause", why)
 		return
 	}
-	if evt.ID == "" || len(evt.ID) > maxLabel || evt.Sender == "" || len(evt.Sender) > maxLabel {
+	if evt.ID == "" || len(evt.ID) > maxLabel || evt.Sender == "" || len(evt.Sender) > maxLabel || c.roster.ignores(from.User) {
 		return
 	}
 	m, err := transfer.DecodeMessage(evt.Type.Type, evt.Content.VeryRaw)
@@ -69,7 +69,7 @@ func (c *Client) receive(evt *event.Event, from transfer.Peer, trust transfer.Tr
 		Message: m,
 	}
 	c.keep(r, own)
-	c.pass(r)
+	c.tell(func(to Receiver) { to.Receive(r) })
 }
 
 // age tells how old an event is: what our homeserver says, else (Dendrite says

@@ -55,12 +55,14 @@ type room struct {
 	levels     *event.PowerLevelsEventContent // nil where the room has none
 	joined     map[transfer.UserID]string     // display names
 	invited    map[transfer.UserID]string
-	settled    bool // false while a room just joined is being read
+	settled    bool   // false while a room just joined is being read
+	shut       string // what unsafe said at the end of the last sync
 }
 
 func newRoom(at transfer.RoomID) *room {
 	return &room{
 		roomRow: roomRow{id: at},
+		shut:    refusedUnknown,
 		joined:  make(map[transfer.UserID]string),
 		invited: make(map[transfer.UserID]string),
 	}
@@ -225,8 +227,12 @@ func cutLabel(s string) string {
 	}
 }
 
-// maxDirect bounds how many rooms m.direct may name.
-const maxDirect = 10000
+// maxDirect bounds how many rooms m.direct may name, and maxIgnored how many
+// users m.ignored_user_list.
+const (
+	maxDirect  = 10000
+	maxIgnored = 10000
+)
 
 // parseDirect reads the content of m.direct: user ids, and the rooms in which
 // to talk with each. A room with several users is the first one's.
@@ -249,4 +255,21 @@ func parseDirect(raw json.RawMessage) map[transfer.RoomID]transfer.UserID {
 		}
 	}
 	return direct
+}
+
+// parseIgnored reads the content of m.ignored_user_list.
+func parseIgnored(raw json.RawMessage) map[transfer.UserID]bool {
+	ignored := make(map[transfer.UserID]bool)
+	var content struct {
+		Users map[transfer.UserID]json.RawMessage `json:"ignored_users"`
+	}
+	if json.Unmarshal(raw, &content) != nil {
+		return ignored
+	}
+	for user := range content.Users {
+		if strings.HasPrefix(string(user), "@") && len(user) <= maxLabel && len(ignored) < maxIgnored {
+			ignored[user] = true
+		}
+	}
+	return ignored
 }

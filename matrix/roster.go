@@ -21,8 +21,10 @@ type roster struct {
 	mu     sync.Mutex
 	rooms  map[transfer.RoomID]*room
 	direct map[transfer.RoomID]transfer.UserID
-	shown  []Room // what list gives; nil while it has to be made again
-	subs   map[chan struct{}]struct{}
+	// ignored are the users from whom this one wants nothing.
+	ignored map[transfer.UserID]bool
+	shown   []Room // what list gives; nil while it has to be made again
+	subs    map[chan struct{}]struct{}
 }
 
 func newRoster(self transfer.UserID, p policy) *roster {
@@ -61,14 +63,32 @@ func (l *roster) refresh() []Room {
 	return l.shown
 }
 
-// settle tells the subscribers if what list gives has changed since old.
-func (l *roster) settle(old []Room) {
+// shutRoom is a room that is not safe any more.
+type shutRoom struct {
+	room transfer.RoomID
+	why  string
+}
+
+// settle tells the subscribers if what list gives has changed since old, and
+// gives the rooms that have ceased to be safe.
+func (l *roster) settle(old []Room) (shut []shutRoom) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.shown = nil
-	if slices.Equal(old, l.refresh()) {
-		return
+	for _, r := range l.rooms {
+		before := r.shut
+		if r.shut = r.unsafe(l.policy); r.shut != "" && before == "" {
+			shut = append(shut, shutRoom{r.id, r.shut})
+		}
 	}
+	l.shown = nil
+	if !slices.Equal(old, l.refresh()) {
+		l.notify()
+	}
+	return shut
+}
+
+// notify wakes the subscribers. The caller holds mu.
+func (l *roster) notify() {
 	for ch := range l.subs {
 		select {
 		case ch <- struct{}{}:
@@ -140,7 +160,9 @@ func (l *roster) enter(at transfer.RoomID, afresh bool) {
 	old := l.rooms[at]
 	if old == nil || afresh {
 		l.rooms[at] = newRoom(at)
-		l.rooms[at].encrypted = old != nil && old.encrypted
+		if old != nil {
+			l.rooms[at].encrypted, l.rooms[at].shut = old.encrypted, old.shut
+		}
 	}
 }
 
@@ -187,6 +209,27 @@ func (l *roster) without(keep func(transfer.RoomID) bool) []transfer.RoomID {
 	}
 	slices.Sort(list)
 	return list
+}
+
+// ignores reports whether this user wants nothing from another.
+func (l *roster) ignores(user transfer.UserID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ignored[user]
+}
+
+// setIgnored replaces the users from whom this one wants nothing, and gives
+// those that are new.
+func (l *roster) setIgnored(ignored map[transfer.UserID]bool) (fresh []transfer.UserID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for user := range ignored {
+		if !l.ignored[user] {
+			fresh = append(fresh, user)
+		}
+	}
+	l.ignored = ignored
+	return fresh
 }
 
 func (l *roster) setDirect(direct map[transfer.RoomID]transfer.UserID) {

@@ -157,3 +157,60 @@ func TestNewRoomVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A room that ceases to be safe is closed at once, and is as before when it is
+// safe again.
+func TestRoomMadePublic(t *testing.T) {
+	p := newPair(t)
+	for _, c := range []struct {
+		kind          event.Type
+		open, private string
+	}{
+		{event.StateJoinRules, `{"join_rule":"public"}`, `{"join_rule":"invite"}`},
+		{event.StateHistoryVisibility, `{"history_visibility":"world_readable"}`, `{"history_visibility":"shared"}`},
+	} {
+		if err := p.alice.SetState(t.Context(), p.room, c.kind, json.RawMessage(c.open)); err != nil {
+			t.Fatal(err)
+		}
+		got := <-p.bbox.shut
+		if r, _ := roomOf(p.bc, p.room); got.what != string(p.room) || got.why != r.Refused || got.why == "" {
+			t.Errorf("closed %+v, refused %q", got, r.Refused)
+		}
+		if err := p.alice.SetState(t.Context(), p.room, c.kind, json.RawMessage(c.private)); err != nil {
+			t.Fatal(err)
+		}
+		awaitRoom(t, p.bc, p.room, "it is safe again", func(r matrix.Room) bool { return r.Refused == "" })
+	}
+}
+
+// A user who is ignored is closed at once, and sends nothing, now and after a
+// restart.
+func TestIgnoredUser(t *testing.T) {
+	p := newPair(t)
+	dir := matrixtest.Login(t, p.bob, p.server.URL())
+	c := matrixtest.Open(t, dir)
+	b := start(t, c)
+	ignored := map[string]any{"ignored_users": map[string]any{string(p.alice.ID()): map[string]any{}}}
+	if err := p.bob.API.SetAccountData(t.Context(), event.AccountDataIgnoredUserList.Type, ignored); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-b.shut; got.what != string(p.alice.ID()) {
+		t.Fatalf("closed %+v", got)
+	}
+	silence := func(c *matrix.Client, b *box) {
+		t.Helper()
+		send(t, p.ac, p.room, cancelOf("ignored"))
+		mark := send(t, c, p.room, cancelOf("mark"))
+		for got := b.next(); got.Event != mark; got = b.next() {
+			if got.From.User == p.alice.ID() {
+				t.Errorf("received %+v", got)
+			}
+		}
+	}
+	silence(c, b)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c = matrixtest.Open(t, dir)
+	silence(c, start(t, c))
+}

@@ -209,6 +209,30 @@ func (s *store) saveDirect(ctx context.Context, direct map[transfer.RoomID]trans
 	return nil
 }
 
+// loadIgnored reads the users from whom this one wants nothing.
+func (s *store) loadIgnored(ctx context.Context) (map[transfer.UserID]bool, error) {
+	rows, err := s.db.Query(ctx, "SELECT user_id FROM matrixfs_ignored")
+	list, err := dbutil.NewRowIterWithError(rows, dbutil.ScanSingleColumn[transfer.UserID], err).AsList()
+	ignored := make(map[transfer.UserID]bool, len(list))
+	for _, user := range list {
+		ignored[user] = true
+	}
+	return ignored, err
+}
+
+// saveIgnored replaces them.
+func (s *store) saveIgnored(ctx context.Context, ignored map[transfer.UserID]bool) error {
+	if _, err := s.db.Exec(ctx, "DELETE FROM matrixfs_ignored"); err != nil {
+		return err
+	}
+	for user := range ignored {
+		if _, err := s.db.Exec(ctx, "INSERT INTO matrixfs_ignored (user_id) VALUES ($1)", user); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // saveState stores one state event. What was read of it is in Content.Parsed.
 func (s *store) saveState(ctx context.Context, evt *event.Event) error {
 	switch c := evt.Content.Parsed.(type) {

@@ -37,7 +37,9 @@ func (s *syncer) take(ctx context.Context, resp *syncResponse) error {
 	for _, at := range left {
 		s.leave(at)
 	}
-	s.c.roster.settle(old)
+	for _, shut := range s.c.roster.settle(old) {
+		s.c.tell(func(to Receiver) { to.CloseRoom(shut.room, shut.why) })
+	}
 	s.since = resp.NextBatch
 	// Stored even if ctx has just ended: what was passed on once must not come
 	// again at the next start.
@@ -53,15 +55,21 @@ func (s *syncer) take(ctx context.Context, resp *syncResponse) error {
 	return nil
 }
 
-// takeAccountData reads m.direct.
+// takeAccountData reads m.direct and m.ignored_user_list.
 func (s *syncer) takeAccountData(resp *syncResponse) {
 	for _, evt := range resp.AccountData.decode("") {
-		if evt.Type.Type != event.AccountDataDirectChats.Type {
-			continue
+		switch evt.Type.Type {
+		case event.AccountDataDirectChats.Type:
+			direct := parseDirect(evt.Content.VeryRaw)
+			s.c.roster.setDirect(direct)
+			s.unsaved.add(func(ctx context.Context, st *store) error { return st.saveDirect(ctx, direct) })
+		case event.AccountDataIgnoredUserList.Type:
+			ignored := parseIgnored(evt.Content.VeryRaw)
+			for _, user := range s.c.roster.setIgnored(ignored) {
+				s.c.tell(func(to Receiver) { to.CloseUser(user, "you ignore this user") })
+			}
+			s.unsaved.add(func(ctx context.Context, st *store) error { return st.saveIgnored(ctx, ignored) })
 		}
-		direct := parseDirect(evt.Content.VeryRaw)
-		s.c.roster.setDirect(direct)
-		s.unsaved.add(func(ctx context.Context, st *store) error { return st.saveDirect(ctx, direct) })
 	}
 }
 
@@ -143,10 +151,5 @@ func (s *syncer) leave(at transfer.RoomID) {
 		return
 	}
 	s.unsaved.add(func(ctx context.Context, st *store) error { return st.dropRoom(ctx, at) })
-	s.c.mu.Lock()
-	tell := s.c.onLeave
-	s.c.mu.Unlock()
-	if tell != nil {
-		tell(at)
-	}
+	s.c.tell(func(to Receiver) { to.CloseRoom(at, "you are no longer in the room") })
 }

@@ -192,15 +192,24 @@ func (x *Exchange) notify() {
 	}
 }
 
-// LeaveRoom ends the transfers of a room that this user is no longer in.
-func (x *Exchange) LeaveRoom(room RoomID) { x.CloseRoom(room, "you are no longer in the room") }
-
 // CloseRoom ends the transfers of a room that may not be used any more, for
 // the reason why.
 func (x *Exchange) CloseRoom(room RoomID, why string) {
 	for _, t := range x.live() {
 		if t.room == room {
 			t.end(fmt.Errorf("%w: %s", ErrNotAllowed, why))
+		}
+	}
+}
+
+// CloseUser ends what a user offers to us, for the reason why.
+func (x *Exchange) CloseUser(user UserID, why string) {
+	x.mu.Lock()
+	all := append([]*Incoming(nil), x.incoming...)
+	x.mu.Unlock()
+	for _, in := range all {
+		if in.from.User == user {
+			in.end(fmt.Errorf("%w: %s", ErrNotAllowed, why))
 		}
 	}
 }

@@ -104,8 +104,7 @@ func (d *daemon) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.client.SetReceiver(d.exchange.Receive)
-	d.client.SetLeaveHandler(d.exchange.LeaveRoom)
+	d.client.SetReceiver(d.exchange)
 	if d.control, err = startControl(o.stateDir, d.report, d.log); err != nil {
 		return err
 	}
