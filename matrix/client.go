@@ -75,9 +75,11 @@ type Option func(*Client)
 // AllowPublic lets rooms be used although anybody can join or read them.
 func AllowPublic() Option { return func(c *Client) { c.roster.policy.allowPublic = true } }
 
-// RequireEncryption refuses rooms that are not encrypted: in those nobody can
-// be told from somebody else.
-func RequireEncryption() Option { return func(c *Client) { c.roster.policy.encrypted = true } }
+// RequireVerified lets only devices count that this person has verified, or
+// whose user they have (cross-signing): others are sent nothing they can read,
+// and what they send counts as not sent. Rooms that are not encrypted are
+// refused, because in those nobody can be told from somebody else.
+func RequireVerified() Option { return func(c *Client) { c.roster.policy.verified = true } }
 
 // Open makes a Client from the login stored in stateDir, and locks that
 // directory until Close. Logger may be nil. The error is ErrNotLoggedIn,

@@ -33,11 +33,11 @@ func TestEncrypted(t *testing.T) {
 	p := encryptedPair(t)
 	device := p.ac.Account().Device
 	messages := []transfer.Message{
-		invite("t1"),
-		&transfer.Candidates{ID: "t1", Candidates: []transfer.Candidate{{Candidate: "candidate:1 1 udp 1 127.0.0.1 9 typ host"}}},
-		&transfer.Answer{ID: "t1", Lifetime: time.Minute, SDP: "v=0"},
+		invite("transfer-1"),
+		&transfer.Candidates{ID: "transfer-1", Candidates: []transfer.Candidate{{Candidate: "candidate:1 1 udp 1 127.0.0.1 9 typ host"}}},
+		&transfer.Answer{ID: "transfer-1", Lifetime: time.Minute, SDP: "v=0"},
 		// A device that is claimed means nothing.
-		&transfer.Cancel{ID: "t1", Ext: &transfer.Extension{Version: 1, Device: "MADEUP"}},
+		&transfer.Cancel{ID: "transfer-1", Ext: &transfer.Extension{Version: 1, Device: "MADEUP"}},
 	}
 	for _, m := range messages {
 		sent := send(t, p.ac, p.room, m)
@@ -58,7 +58,7 @@ func TestEncrypted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if text := string(evt.Content.VeryRaw); evt.Type.Type != "m.room.encrypted" || strings.Contains(text, "secret name") || strings.Contains(text, "t1") {
+		if text := string(evt.Content.VeryRaw); evt.Type.Type != "m.room.encrypted" || strings.Contains(text, "secret name") || strings.Contains(text, "transfer-1") {
 			t.Errorf("the homeserver has %s: %s", evt.Type.Type, text)
 		}
 	}

@@ -27,13 +27,16 @@ type keyring struct {
 	self  transfer.Peer
 	mach  *crypto.OlmMachine
 	store *keyStore
-	gate  chan struct{} // capacity 1: filled by whoever uses what follows and the machine
+	least transfer.Trust // what a device needs to count
+	gate  chan struct{}  // capacity 1: filled by whoever uses what follows and the machine
 
 	// outdated are the users whose devices have changed, and could not be
 	// asked for yet.
 	outdated map[id.UserID]bool
 	// shared tells to whom the session of each room has gone, in this run.
 	shared map[transfer.RoomID]audience
+	// strangers are sessions of devices that the homeserver does not know.
+	strangers map[stranger]bool
 }
 
 // maxQuery bounds how many users one request asks the keys of.
@@ -46,14 +49,19 @@ func openKeyring(ctx context.Context, s *store, api *mautrix.Client, rooms *rost
 	if err := ks.DB.Upgrade(ctx); err != nil {
 		return nil, err
 	}
-	quiet := newZerolog(log) // mautrix's lines name users, devices and sessions, and say little
+	machineLog := newZerolog(log)
 	k := &keyring{
 		log: log, self: transfer.Peer{User: transfer.UserID(api.UserID), Device: transfer.DeviceID(api.DeviceID)},
-		store: ks, mach: crypto.NewOlmMachine(api, &quiet, ks, roomsForKeys{rooms}),
+		store: ks, mach: crypto.NewOlmMachine(api, &machineLog, ks, roomsForKeys{rooms}),
 		gate: make(chan struct{}, 1), outdated: map[id.UserID]bool{}, shared: map[transfer.RoomID]audience{},
+		strangers: map[stranger]bool{},
+	}
+	if rooms.policy.verified {
+		k.least = transfer.TrustVerified
 	}
 	ks.fit = k.fit
-	k.mach.DisableRatchetTracking = true // keys are never deleted early, so there is nothing to track
+	k.mach.DisableDecryptKeyFetching = true // decrypt does that, and again if it fails
+	k.mach.DisableRatchetTracking = true    // keys are never deleted early, so there is nothing to track
 	if err := k.mach.Load(ctx); err != nil {
 		return nil, fmt.Errorf("the keys can't be read: %w", err)
 	}

@@ -163,7 +163,7 @@ var privateRules = []event.JoinRule{
 // policy is which rooms may be used.
 type policy struct {
 	allowPublic bool // also those that anybody can join or read
-	encrypted   bool // encrypted ones only
+	verified    bool // encrypted ones only, and in them only devices that are verified
 }
 
 // unsafe says why neither sending nor receiving is safe in the room, or "".
@@ -173,7 +173,7 @@ func (r *room) unsafe(p policy) string {
 		return refusedUnknown
 	case r.encrypted && (r.encryption == nil || r.encryption.Algorithm != id.AlgorithmMegolmV1):
 		return refusedCipher
-	case !r.encrypted && p.encrypted:
+	case !r.encrypted && p.verified:
 		return refusedPlain
 	case p.allowPublic:
 		return ""

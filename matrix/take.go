@@ -26,10 +26,8 @@ func (s *syncer) take(ctx context.Context, resp *syncResponse) error {
 	}
 	left := s.findLeft(ctx, resp)
 	s.takeAccountData(resp)
-	if news {
-		for _, evt := range s.late.retry() {
-			s.receiveSealed(ctx, evt)
-		}
+	for _, evt := range s.late.retry(news) {
+		s.receiveSealed(ctx, evt)
 	}
 	for at, room := range resp.Rooms.Join {
 		s.takeRoom(ctx, at, room, gaps[at])

@@ -19,6 +19,8 @@ var (
 	// errChanged: the identity is not the one that the user had before, and
 	// this person has not verified it.
 	errChanged = errors.New(`the user's identity has changed: run "matrixfs verify" with them`)
+	// errUnverified: only verified devices count, and this is none.
+	errUnverified = errors.New("the device is not verified (see --require-verified)")
 	// errBanned: the device has changed its keys, or is banned.
 	errBanned = errors.New("the device's keys have changed")
 )
@@ -30,6 +32,15 @@ var (
 // one by one, and goes on trusting them after their user has changed identity;
 // that is not looked at.
 func (k *keyring) trust(ctx context.Context, device *id.Device) (transfer.Trust, error) {
+	trust, err := k.vouch(ctx, device)
+	if err == nil && trust < k.least {
+		err = errUnverified
+	}
+	return trust, err
+}
+
+// vouch says who vouches for a device.
+func (k *keyring) vouch(ctx context.Context, device *id.Device) (transfer.Trust, error) {
 	if device.Trust == id.TrustStateBlacklisted || device.Trust == id.TrustStateDeviceKeyMismatch {
 		return 0, errBanned
 	}

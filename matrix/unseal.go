@@ -3,6 +3,7 @@ package matrix
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"maunium.net/go/mautrix/crypto"
@@ -19,14 +20,25 @@ type unsealed struct {
 	trust transfer.Trust
 }
 
+// errLater: it could not be found out which device sent an event.
+var errLater = errors.New("the devices of the sender are not known yet")
+
+// unsealTimeout bounds one event: the homeserver may have to be asked for a
+// device. It counts when the program ends, too, so that an event which has
+// been taken from the homeserver is not lost.
+const unsealTimeout = 5 * time.Second
+
 // unseal decrypts an event of a room (Megolm). Its sender is the device whose
 // session it was encrypted with, and nothing that is written in it. An event
 // that is shown again under another name is refused. The error is
-// crypto.ErrNoSessionFound while the key has not come.
+// crypto.ErrNoSessionFound while the key has not come, and errLater while it
+// can't be said whose it is.
 func (k *keyring) unseal(ctx context.Context, evt *event.Event) (unsealed, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unsealTimeout)
+	defer cancel()
 	leave, err := k.enter(ctx)
 	if err != nil {
-		return unsealed{}, err
+		return unsealed{}, errLater
 	}
 	defer leave()
 	if evt.Content.Parsed == nil {
@@ -34,9 +46,7 @@ func (k *keyring) unseal(ctx context.Context, evt *event.Event) (unsealed, error
 			return unsealed{}, err
 		}
 	}
-	limited, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	open, err := k.mach.DecryptMegolmEvent(limited, evt)
+	open, err := k.decrypt(ctx, evt)
 	if err != nil {
 		return unsealed{}, err
 	}
@@ -45,7 +55,7 @@ func (k *keyring) unseal(ctx context.Context, evt *event.Event) (unsealed, error
 	case open.Mautrix.ForwardedKeys:
 		return unsealed{}, errNobody // whoever passed on the key could have written it
 	case device != nil:
-		trust, err := k.trust(limited, device)
+		trust, err := k.trust(ctx, device)
 		from := transfer.Peer{User: userID(device.UserID), Device: transfer.DeviceID(device.DeviceID)}
 		if err == nil && device.UserID != evt.Sender {
 			err = errNobody
@@ -59,30 +69,64 @@ func (k *keyring) unseal(ctx context.Context, evt *event.Event) (unsealed, error
 	return unsealed{}, errNobody
 }
 
-// maxLate bounds the events that wait for their keys.
-const maxLate = 500
+// stranger is a session, and the user whose it is said to be: the homeserver
+// may say that of somebody else first.
+type stranger struct {
+	user    id.UserID
+	session id.SessionID
+}
 
-// late are encrypted events whose keys have not come, oldest first. It belongs
-// to the sync loop.
-type late []*event.Event
+// decrypt decrypts an event. The device of a session that is seen for the first
+// time is asked for once.
+func (k *keyring) decrypt(ctx context.Context, evt *event.Event) (*event.Event, error) {
+	open, err := k.mach.DecryptMegolmEvent(ctx, evt)
+	if err != nil || open.Mautrix.TrustState != id.TrustStateUnknownDevice {
+		return open, err
+	}
+	who := stranger{evt.Sender, evt.Content.AsEncrypted().SessionID}
+	if k.strangers[who] {
+		return open, nil
+	}
+	if err := k.query(ctx, []id.UserID{evt.Sender}); err != nil {
+		return nil, errLater
+	}
+	if len(k.strangers) >= maxStrangers {
+		clear(k.strangers)
+	}
+	k.strangers[who] = true
+	return k.mach.DecryptMegolmEvent(ctx, evt)
+}
+
+// maxLate bounds the events that wait, and maxStrangers the sessions that are
+// remembered to belong to no known device.
+const (
+	maxLate      = 500
+	maxStrangers = 1000
+)
+
+// late are encrypted events whose keys have not come, or whose sender is not
+// known, oldest first. It belongs to the sync loop.
+type late struct {
+	events []*event.Event
+	again  bool // one of them may be read without news
+}
 
 // add keeps an event; the oldest goes where there are too many.
 func (l *late) add(evt *event.Event) {
-	if len(*l) >= maxLate {
-		*l = (*l)[1:]
+	if len(l.events) >= maxLate {
+		l.events = l.events[1:]
 	}
-	*l = append(*l, evt)
+	l.events = append(l.events, evt)
 }
 
-// retry gives the events that may still matter, and keeps none.
-func (l *late) retry() []*event.Event {
-	var list []*event.Event
-	for _, evt := range *l {
-		if !tooOld(evt) {
-			list = append(list, evt)
-		}
+// retry gives the events that are worth another try, and keeps none of them.
+// news says that keys may have come.
+func (l *late) retry(news bool) []*event.Event {
+	if !news && !l.again {
+		return nil
 	}
-	*l = nil
+	list := slices.DeleteFunc(l.events, tooOld)
+	*l = late{}
 	return list
 }
 
@@ -100,6 +144,9 @@ func (s *syncer) receiveSealed(ctx context.Context, evt *event.Event) {
 	switch {
 	case errors.Is(err, crypto.ErrNoSessionFound):
 		s.late.add(evt)
+	case errors.Is(err, errLater):
+		s.late.add(evt)
+		s.late.again = true
 	case errors.Is(err, crypto.ErrGroupSessionWithheld):
 		s.c.log.Info("a message was withheld from this device by its sender: has this device been verified?", "room", at, "from", evt.Sender)
 	case err != nil && open.Event != nil && isMessage(open.Event):
