@@ -63,6 +63,9 @@ type Receiver interface {
 	// CloseRoom is called when the user is no longer in a room, or when the
 	// room is not safe any more.
 	CloseRoom(room transfer.RoomID, why string)
+	// Repeat is called when a device has appeared in an encrypted room that
+	// can't read what was sent there.
+	Repeat(room transfer.RoomID)
 	// CloseUser is called when this user begins to ignore another.
 	CloseUser(user transfer.UserID, why string)
 }

@@ -6,8 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"maunium.net/go/mautrix"
 	"maunium.net/go/mautrix/id"
 
+	"github.com/matrixfs/matrixfs/matrix"
 	"github.com/matrixfs/matrixfs/matrix/matrixtest"
 	"github.com/matrixfs/matrixfs/transfer"
 )
@@ -77,6 +79,45 @@ func TestNewDeviceGetsKeys(t *testing.T) {
 		}
 		if err := c.Close(); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// Whoever logs in or joins while an offer stands is a reason to repeat it, and
+// can read it then; nobody else is.
+func TestRepeat(t *testing.T) {
+	p := encryptedPair(t)
+	carol := p.server.NewUser("carol")
+	send(t, p.ac, p.room, invite("t"))
+	select {
+	case at := <-p.abox.again:
+		t.Fatalf("nobody has come, and %s is to be repeated", at)
+	default:
+	}
+	late := matrixtest.Open(t, matrixtest.Login(t, p.bob, p.server.URL()))
+	joins := matrixtest.Open(t, matrixtest.Login(t, carol, p.server.URL()))
+	for _, c := range []struct {
+		comes  func()
+		client *matrix.Client
+	}{
+		{func() {}, late},
+		{func() {
+			if _, err := p.alice.API.InviteUser(t.Context(), id.RoomID(p.room), &mautrix.ReqInviteUser{UserID: carol.API.UserID}); err != nil {
+				t.Fatal(err)
+			}
+			if err := carol.Join(t.Context(), p.room); err != nil {
+				t.Fatal(err)
+			}
+		}, joins},
+	} {
+		b := start(t, c.client)
+		c.comes()
+		if at := <-p.abox.again; at != p.room {
+			t.Fatalf("%s is to be repeated", at)
+		}
+		sent := send(t, p.ac, p.room, invite("t"))
+		if got := b.next(); got.Event != sent {
+			t.Errorf("received %+v", got)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 
 	"go.mau.fi/util/dbutil"
@@ -110,16 +111,16 @@ type keySync struct {
 }
 
 // take works through what a sync brings. news reports whether sessions may
-// have come.
-func (k *keyring) take(ctx context.Context, sync *keySync) (news bool, err error) {
+// have come, and renewed whether devices of others may have.
+func (k *keyring) take(ctx context.Context, sync *keySync) (news, renewed bool, err error) {
 	leave, err := k.enter(ctx)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	defer leave()
 	limited, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if err := k.refresh(limited, sync.DeviceLists.Changed); err != nil {
+	if renewed, err = k.refresh(limited, sync.DeviceLists.Changed); err != nil {
 		k.log.Warn("the devices of others can't be asked for; trying again", "cause", cause(err))
 	}
 	for _, evt := range sync.ToDevice.decodeToDevice() {
@@ -130,7 +131,7 @@ func (k *keyring) take(ctx context.Context, sync *keySync) (news bool, err error
 		k.mach.HandleOTKCounts(limited, sync.OneTimeKeys)
 	}
 	k.mach.MarkOlmHashSavePoint(limited)
-	return news, ctx.Err()
+	return news, renewed, ctx.Err()
 }
 
 // takeToDevice handles a message to this device alone.
@@ -159,29 +160,26 @@ func (l eventList) decodeToDevice() []*event.Event {
 }
 
 // refresh asks for the keys of users whose devices have changed, of those that
-// are of interest. What fails is tried again at the next call.
-func (k *keyring) refresh(ctx context.Context, changed []id.UserID) error {
+// are of interest, and reports whether there were any. What fails is tried
+// again at the next call.
+func (k *keyring) refresh(ctx context.Context, changed []id.UserID) (renewed bool, err error) {
 	if len(changed) > 0 {
 		known, err := k.store.FilterTrackedUsers(ctx, changed)
 		if err != nil {
-			return err
+			return false, err
 		}
 		for _, user := range known {
 			k.outdated[user] = true
 		}
 	}
 	if len(k.outdated) == 0 {
-		return nil
+		return false, nil
 	}
-	var users []id.UserID
-	for user := range k.outdated {
-		users = append(users, user)
-	}
-	if err := k.query(ctx, users); err != nil {
-		return err
+	if err := k.query(ctx, slices.Collect(maps.Keys(k.outdated))); err != nil {
+		return false, err
 	}
 	clear(k.outdated)
-	return nil
+	return true, nil
 }
 
 // query asks the homeserver for the keys of users.

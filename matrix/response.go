@@ -2,6 +2,7 @@ package matrix
 
 import (
 	"encoding/json"
+	"slices"
 
 	"maunium.net/go/mautrix/event"
 	"maunium.net/go/mautrix/id"
@@ -29,6 +30,13 @@ type joinedRoom struct {
 		Limited   bool   `json:"limited"`
 		PrevBatch string `json:"prev_batch"`
 	} `json:"timeline"`
+}
+
+// hasMembers reports whether somebody may have joined.
+func (r *joinedRoom) hasMembers(at transfer.RoomID) bool {
+	return r != nil && slices.ContainsFunc(r.Timeline.decode(at), func(evt *event.Event) bool {
+		return evt.Type == event.StateMember
+	})
 }
 
 type eventList struct {

@@ -31,10 +31,7 @@ func (k *keyring) seal(ctx context.Context, at transfer.RoomID, members []transf
 		return nil, err
 	}
 	defer leave()
-	users := make([]id.UserID, len(members))
-	for i, m := range members {
-		users[i] = id.UserID(m)
-	}
+	users := userIDs(members)
 	if err := k.prepare(ctx, at, users, kind == transfer.EventInvite); err != nil {
 		return nil, err
 	}
@@ -80,6 +77,34 @@ func (k *keyring) prepare(ctx context.Context, at transfer.RoomID, users []id.Us
 	}
 	k.shared[at] = now
 	return nil
+}
+
+// outgrown reports whether a device of the users can't read what was last sent
+// to the room, and may.
+func (k *keyring) outgrown(ctx context.Context, at transfer.RoomID, members []transfer.UserID) (bool, error) {
+	leave, err := k.enter(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer leave()
+	before, sent := k.shared[at]
+	if !sent {
+		return false, nil
+	}
+	users := userIDs(members)
+	if hashOf(users) != before.members {
+		return true, nil
+	}
+	devices, err := k.fitDevices(ctx, users)
+	return err == nil && hashOf(devices) != before.devices, err
+}
+
+func userIDs(members []transfer.UserID) []id.UserID {
+	users := make([]id.UserID, len(members))
+	for i, m := range members {
+		users[i] = id.UserID(m)
+	}
+	return users
 }
 
 // fitDevices names the devices of the users that may have our sessions, in

@@ -20,7 +20,7 @@ func (s *syncer) take(ctx context.Context, resp *syncResponse) error {
 	if err != nil {
 		return err
 	}
-	news, err := s.c.keys.take(ctx, &resp.keySync)
+	news, renewed, err := s.c.keys.take(ctx, &resp.keySync)
 	if err != nil {
 		return err
 	}
@@ -31,12 +31,16 @@ func (s *syncer) take(ctx context.Context, resp *syncResponse) error {
 	}
 	for at, room := range resp.Rooms.Join {
 		s.takeRoom(ctx, at, room, gaps[at])
+		renewed = renewed || room.hasMembers(at)
 	}
 	for _, at := range left {
 		s.leave(at)
 	}
 	for _, shut := range s.c.roster.settle(old) {
 		s.c.tell(func(to Receiver) { to.CloseRoom(shut.room, shut.why) })
+	}
+	if renewed {
+		s.repeat(ctx)
 	}
 	s.since = resp.NextBatch
 	// Stored even if ctx has just ended: what was passed on once must not come
@@ -51,6 +55,23 @@ func (s *syncer) take(ctx context.Context, resp *syncResponse) error {
 		close(s.c.ready)
 	}
 	return nil
+}
+
+// repeat finds the rooms in which a device has appeared that could not read
+// what was sent there: one of a member, or of a new member.
+func (s *syncer) repeat(ctx context.Context) {
+	for _, room := range s.c.roster.list() {
+		if !room.Encrypted {
+			continue
+		}
+		outgrown, err := s.c.keys.outgrown(ctx, room.ID, s.c.roster.members(room.ID))
+		if err != nil {
+			s.c.log.Warn("new devices in a room can't be looked for", "room", room.ID, "cause", cause(err))
+		}
+		if outgrown {
+			s.c.tell(func(to Receiver) { to.Repeat(room.ID) })
+		}
+	}
 }
 
 // takeAccountData reads m.direct and m.ignored_user_list.

@@ -202,6 +202,20 @@ func (x *Exchange) CloseRoom(room RoomID, why string) {
 	}
 }
 
+// Repeat sends the invites of a room that nobody has answered once more, each
+// of them once only: homeservers allow few events. It is for rooms in which a
+// device has appeared that could not read them.
+func (x *Exchange) Repeat(room RoomID) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, o := range x.outgoing {
+		if o.room == room && !o.repeated && o.isOffered() {
+			o.repeated = true
+			o.again <- struct{}{} // has room: this is the only time
+		}
+	}
+}
+
 // CloseUser ends what a user offers to us, for the reason why.
 func (x *Exchange) CloseUser(user UserID, why string) {
 	x.mu.Lock()

@@ -94,12 +94,6 @@ func (in *Incoming) Cancel() {
 	}
 }
 
-func (in *Incoming) isOffered() bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return in.state == Offered
-}
-
 // Status tells how the transfer stands.
 func (in *Incoming) Status() Status { return in.status(In) }
 

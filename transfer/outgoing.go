@@ -32,11 +32,13 @@ type Outgoing struct {
 	finished bool  // no more bytes will come
 	frozen   bool  // the invite is made: name and size are fixed
 	started  *time.Timer
+	again    chan struct{}   // capacity 1: the invite is to be sent once more
+	repeated bool            // it was; guarded by Exchange.mu
 	rejected map[UserID]bool // who declined; only run's goroutine uses it
 }
 
 func newOutgoing(x *Exchange, room RoomID, name string) *Outgoing {
-	o := &Outgoing{size: -1, rejected: map[UserID]bool{}}
+	o := &Outgoing{size: -1, rejected: map[UserID]bool{}, again: make(chan struct{}, 1)}
 	o.init(x, Out, room, NewID())
 	o.info = FileInfo{Name: name, Size: -1}
 	return o
@@ -236,7 +238,7 @@ func (o *Outgoing) drive() (why error) {
 	if err := o.invite(sdp); err != nil {
 		return err
 	}
-	answer, err := o.awaitAnswer()
+	answer, err := o.awaitAnswer(sdp)
 	if err != nil {
 		return err
 	}
@@ -261,7 +263,7 @@ func (o *Outgoing) awaitBytes() error {
 	}
 }
 
-// invite fixes what is offered and tells the room.
+// invite fixes what is offered and tells the room, for the first time.
 func (o *Outgoing) invite(sdp string) error {
 	o.mu.Lock()
 	o.frozen = true
@@ -313,7 +315,7 @@ type answered struct {
 
 // awaitAnswer waits for the first answer that can be taken, for as long as the
 // offer lives.
-func (o *Outgoing) awaitAnswer() (answered, error) {
+func (o *Outgoing) awaitAnswer(sdp string) (answered, error) {
 	var early []Received // candidates; whose, the answer will tell
 	timer := time.NewTimer(o.x.cfg.Lifetime)
 	defer timer.Stop()
@@ -340,11 +342,24 @@ func (o *Outgoing) awaitAnswer() (answered, error) {
 					return answered{}, err
 				}
 			}
+		case <-o.again:
+			o.repeat(sdp)
 		case <-timer.C:
 			return answered{}, ErrExpired
 		case <-o.ctx.Done():
 			return answered{}, context.Cause(o.ctx)
 		}
+	}
+}
+
+// repeat sends the invite once more, for devices that could not read it the
+// first time. Those that could know it by its ID.
+func (o *Outgoing) repeat(sdp string) {
+	o.mu.Lock()
+	m := &Invite{ID: o.id, Lifetime: time.Until(o.expires), File: o.info, SDP: sdp, Ext: o.x.extension("")}
+	o.mu.Unlock()
+	if m.Lifetime > 0 {
+		o.tell(o.ctx, m)
 	}
 }
 
