@@ -18,10 +18,10 @@ var stateTypes = []event.Type{
 	event.StatePowerLevels, event.StateTombstone, event.StateRoomName, event.StateCanonicalAlias,
 }
 
-// messageTypes are the events of MSC2354, and those that may turn out to be
-// such.
+// messageTypes are the events of MSC2354, those that may turn out to be such,
+// and those that take one back.
 func messageTypes() []event.Type {
-	list := []event.Type{event.EventEncrypted}
+	list := []event.Type{event.EventEncrypted, event.EventRedaction}
 	for _, t := range transfer.EventTypes {
 		list = append(list, event.Type{Type: t, Class: event.MessageEventType})
 	}

@@ -2,11 +2,13 @@ package matrix
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
 
 	"maunium.net/go/mautrix/event"
+	"maunium.net/go/mautrix/id"
 
 	"github.com/matrixfs/matrixfs/transfer"
 )
@@ -26,6 +28,8 @@ func (s *syncer) receiveEvent(ctx context.Context, evt *event.Event) {
 	switch {
 	case evt.StateKey == nil && evt.Type.Type == event.EventEncrypted.Type:
 		s.receiveSealed(ctx, evt)
+	case evt.StateKey == nil && evt.Type.Type == event.EventRedaction.Type:
+		s.c.withdraw(ctx, evt)
 	case !isMessage(evt):
 	case s.c.roster.encrypted(transfer.RoomID(evt.RoomID)):
 		s.c.log.Warn("a message that is not encrypted counts as not sent", "room", evt.RoomID, "from", evt.Sender)
@@ -69,6 +73,32 @@ func (c *Client) receive(evt *event.Event, from transfer.Peer, trust transfer.Tr
 		Message: m,
 	}
 	c.keep(r, own)
+	c.tell(func(to Receiver) { to.Receive(r) })
+}
+
+// withdraw takes the redaction of an invite for a cancel by whoever sent the
+// invite. So an offer whose program has crashed is gone when that program, or
+// its user, cleans up.
+func (c *Client) withdraw(ctx context.Context, evt *event.Event) {
+	gone := evt.Redacts
+	if gone == "" { // since room version 11 it is in the content
+		var content struct {
+			Redacts id.EventID `json:"redacts"`
+		}
+		if json.Unmarshal(evt.Content.VeryRaw, &content) != nil {
+			return
+		}
+		gone = content.Redacts
+	}
+	kept, err := c.store.findKept(ctx, transfer.RoomID(evt.RoomID), transfer.EventID(gone))
+	if err != nil {
+		c.log.Warn("offers can't be looked up", "error", err)
+	}
+	if kept == nil {
+		return
+	}
+	r := kept.Received
+	r.Event, r.Age, r.Message = transfer.EventID(evt.ID), age(evt, time.Now()), &transfer.Cancel{ID: r.Message.Transfer()}
 	c.tell(func(to Receiver) { to.Receive(r) })
 }
 

@@ -329,14 +329,12 @@ func (x *Exchange) remember(k key, lifetime time.Duration) {
 	now := time.Now()
 	if len(x.past) >= maxPast {
 		for k, until := range x.past {
-			if now.After(until) {
+			if now.After(until) || len(x.past) >= maxPast { // any one, if need be
 				delete(x.past, k)
 			}
 		}
 	}
-	if len(x.past) < maxPast {
-		x.past[k] = now.Add(lifetime)
-	}
+	x.past[k] = now.Add(lifetime)
 }
 
 // extension is what matrixfs adds to a message of ours.
