@@ -17,7 +17,7 @@ import (
 // What a person can be told about a login. errors.Is tells them apart.
 var (
 	// ErrNotLoggedIn: the state directory holds no login.
-	ErrNotLoggedIn = errors.New(`not logged in: run "matrixfs login" first`)
+	ErrNotLoggedIn = errors.New(`not logged in: run "matrixfs login" first, with the same --state if you gave one`)
 	// ErrLoggedIn: the state directory holds a login already.
 	ErrLoggedIn = errors.New(`logged in already: run "matrixfs logout" first, or choose another --state`)
 	// ErrLoggedOut: the homeserver no longer accepts the login.

@@ -1,8 +1,11 @@
 package matrix
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -96,6 +99,36 @@ func TestLine(t *testing.T) {
 		l.report(mautrix.HTTPError{RespError: &mautrix.RespError{ErrCode: "M_UNKNOWN_TOKEN"}})
 		if err := l.wait(t.Context(), time.Now().Add(time.Hour)); !errors.Is(err, ErrLoggedOut) {
 			t.Fatal(err)
+		}
+	})
+}
+
+// Whoever can't wait makes the loop try at once, and does not make the next
+// wait longer; nor does each try get a line in the log.
+func TestHurryKeepsBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		c := &Client{line: newLine(), log: slog.New(slog.NewTextHandler(&log, nil))}
+		s := &syncer{c: c}
+		failure := mautrix.HTTPError{WrappedError: syscall.ECONNREFUSED}
+		began := time.Now()
+		for range 50 {
+			c.line.hurry <- struct{}{}
+			s.failed(t.Context(), failure)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("waited %v", took)
+		}
+		s.failed(t.Context(), failure)
+		if took := time.Since(began); took > firstBackoff {
+			t.Errorf("then waited %v", took)
+		}
+		s.failed(t.Context(), failure)
+		if took := time.Since(began); took < firstBackoff || took > 3*firstBackoff {
+			t.Errorf("then waited %v in all", took)
+		}
+		if n := strings.Count(log.String(), "sync failed"); n != 2 {
+			t.Errorf("%d lines in the log", n)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package transfer_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 
@@ -264,6 +265,61 @@ func TestRepeat(t *testing.T) {
 		t.Error("the invite was repeated again")
 	}
 	if list := h.bob.Exchange.Incoming(); len(list) != 1 {
+		t.Errorf("%d offers", len(list))
+	}
+}
+
+// TestAnswerOffline: an offer whose answer can't be sent stands, and can be
+// accepted later.
+func TestAnswerOffline(t *testing.T) {
+	h := newHouse(t, nil)
+	h.Filter(func(_ transfer.Peer, m transfer.Message) error {
+		if _, ok := m.(*transfer.Answer); ok {
+			return fmt.Errorf("%w: no route", transfer.ErrOffline)
+		}
+		return nil
+	})
+	_, done := h.offer(t, content(10))
+	in := awaitOffer(t, h.bob.Exchange)
+	if err := in.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	reader := in.Open()
+	defer reader.Close()
+	for range 2 { // the second may find the answer taken back
+		if n, err := reader.ReadAt(t.Context(), make([]byte, 4), 0); n != 0 || !errors.Is(err, transfer.ErrOffline) {
+			t.Fatalf("ReadAt: %d, %v", n, err)
+		}
+	}
+	awaitState(t, h.bob.Exchange, in, transfer.Offered)
+	if list := h.bob.Exchange.Incoming(); len(list) != 1 {
+		t.Fatalf("%d offers", len(list))
+	}
+	h.Filter(nil)
+	if got, err := readAll(t.Context(), in); err != nil || !bytes.Equal(got, content(10)) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	wantErr(t, "Finish", <-done, nil)
+}
+
+// TestDeclinedByAll: what everybody has declined is gone for the other devices
+// of who offered it.
+func TestDeclinedByAll(t *testing.T) {
+	h := newHouse(t, nil)
+	carol := h.Join(t, "@carol:test", "CAROL", nil)
+	phone := h.Join(t, h.alice.Self.User, "PHONE", nil)
+	_, done := h.offer(t, content(10))
+	mine := awaitOffer(t, phone.Exchange)
+	awaitOffer(t, h.bob.Exchange).Remove()
+	hers := awaitOffer(t, carol.Exchange)
+	if mine.Err() != nil {
+		t.Errorf("gone with the first refusal: %v", mine.Err())
+	}
+	hers.Remove()
+	wantErr(t, "Finish", <-done, transfer.ErrRejected)
+	<-mine.Done()
+	wantErr(t, "the other device", mine.Err(), transfer.ErrRejected)
+	if list := phone.Exchange.Incoming(); len(list) != 0 {
 		t.Errorf("%d offers", len(list))
 	}
 }

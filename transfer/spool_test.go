@@ -285,3 +285,39 @@ func TestCacheLeavesNoNames(t *testing.T) {
 	}
 	s.drop()
 }
+
+// TestSpoolFailedGivesBack: a file that broke off takes no room once nobody
+// reads it, and whoever comes later learns why.
+func TestSpoolFailedGivesBack(t *testing.T) {
+	for _, name := range []string{"reader goes first", "reader goes last", "never read"} {
+		c := testCache(t, 0)
+		s := c.newSpool()
+		if err := s.append(t.Context(), numbered(0, 1000)); err != nil {
+			t.Fatal(err)
+		}
+		if name == "reader goes first" {
+			s.leave(s.enter())
+		}
+		if name == "reader goes last" {
+			m := s.enter()
+			s.finish(ErrLost)
+			p := make([]byte, 8)
+			if n, err := s.readAt(t.Context(), m, p, 0); n != 8 || err != nil {
+				t.Errorf("%s: what has come reads as %d, %v", name, n, err)
+			}
+			s.leave(m)
+		}
+		s.finish(ErrLost)
+		if c.used != 0 {
+			t.Errorf("%s: %d bytes are taken", name, c.used)
+		}
+		m := s.enter()
+		if n, err := s.readAt(t.Context(), m, make([]byte, 8), 0); n != 0 || !errors.Is(err, ErrLost) {
+			t.Errorf("%s: a later reader gets %d, %v", name, n, err)
+		}
+		s.leave(m)
+		if err := s.append(t.Context(), numbered(1000, 8)); !errors.Is(err, ErrLost) {
+			t.Errorf("%s: appending: %v", name, err)
+		}
+	}
+}

@@ -35,6 +35,7 @@ func TestWrongCommandLine(t *testing.T) {
 		{},
 		{"moutn"},
 		{"mount"},
+		{"mount", ""},
 		{"mount", "--no-such-flag", "/nowhere"},
 		{"mount", "--lifetime", "soon", "/nowhere"},
 		{"mount", "--lifetime", "-1s", "/nowhere"},

@@ -65,6 +65,9 @@ func (c *mountCommand) options(con *console) (daemonOptions, error) {
 	if c.Lifetime < minLifetime || c.Lifetime > transfer.MaxLifetime {
 		return o, usageError(fmt.Sprintf("--lifetime must be between %v and %v", minLifetime, transfer.MaxLifetime))
 	}
+	if c.Mountpoint == "" {
+		return o, usageError("the mount point is empty")
+	}
 	point, err := filepath.Abs(c.Mountpoint)
 	if err != nil {
 		return o, err

@@ -14,7 +14,7 @@ import (
 
 const (
 	barWidth  = 10
-	nameWidth = 32 // of the columns with names; a full table fits into 160 columns
+	nameWidth = 27 // of the columns with names; a full table fits into 160 columns
 )
 
 // renderStatus draws the status for a person: one line about the mount, then
@@ -33,7 +33,7 @@ func renderStatus(told report, now time.Time) string {
 	t.SetStyle(table.StyleLight)
 	t.Style().Options = table.OptionsNoBordersAndSeparators
 	t.Style().Format.Header = text.FormatDefault
-	t.AppendHeader(table.Row{"", "File", "Size", "Done", "Rate", "Left", "State", "Room", "With"})
+	t.AppendHeader(table.Row{"", "File", "Size", "Done", "Rate", "Left", "State", "Room", "With", "Trust"})
 	t.SetColumnConfigs([]table.ColumnConfig{
 		{Number: 2, WidthMax: nameWidth, WidthMaxEnforcer: text.Trim},
 		{Number: 3, Align: text.AlignRight},
@@ -45,7 +45,7 @@ func renderStatus(told report, now time.Time) string {
 	for _, s := range told.Transfers {
 		s = safeStatus(s) // the socket's other end may be older than this program
 		t.AppendRow(table.Row{
-			s.Direction, s.Name, sizeText(s.Size), doneText(s), rateText(s), leftText(s, now), stateText(s), string(s.Room), peerText(s.Peer),
+			s.Direction, s.Name, sizeText(s.Size), doneText(s), rateText(s), leftText(s, now), stateText(s), string(s.Room), peerText(s.Peer), trustText(s),
 		})
 	}
 	return head + t.Render() + "\n"
@@ -115,6 +115,14 @@ func stateText(s transfer.Status) string {
 		return fmt.Sprintf("%s, %s", s.State, safeText(s.Path))
 	}
 	return s.State.String()
+}
+
+// trustText says how sure it is who the other side is.
+func trustText(s transfer.Status) string {
+	if s.Peer.User == "" {
+		return ""
+	}
+	return s.Trust.String()
 }
 
 // peerText is the other side, where it is known.
