@@ -234,3 +234,49 @@ func TestLimitPlainRoom(t *testing.T) {
 		t.Errorf("bob received %+v", got)
 	}
 }
+
+// A device whose user has an identity counts only if that vouches for it, and
+// the identity only for as long as it is the one that was met first.
+func TestIdentity(t *testing.T) {
+	a := newAttack(t)
+	device := a.ac.Account().Device
+	// carol's messages come after alice's, and tell that those have been seen.
+	cc := matrixtest.Open(t, matrixtest.Login(t, a.carol, a.server.URL()))
+	start(t, cc)
+	awaitRoom(t, cc, a.room, "carol knows the room", known)
+	// trust is what bob makes of a message of alice's, or -1 if nothing.
+	trust := func() (trust transfer.Trust) {
+		t.Helper()
+		trust = -1
+		sent := send(t, a.ac, a.room, invite("of alice"))
+		mark := send(t, cc, a.room, cancelOf("of carol"))
+		for got := a.bbox.next(); got.Event != mark; got = a.bbox.next() {
+			if got.Event == sent {
+				trust = got.Trust
+			}
+		}
+		return trust
+	}
+	becomes := func(what string, want transfer.Trust) {
+		t.Helper()
+		matrixtest.Eventually(t, soon, what, func() bool { return trust() == want })
+	}
+	becomes("no identity", transfer.TrustDevice)
+	first, err := a.alice.NewIdentity(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	becomes("an identity that does not vouch for the device", -1)
+	if err := first.Sign(t.Context(), device); err != nil {
+		t.Fatal(err)
+	}
+	becomes("one that does", transfer.TrustIdentity)
+	second, err := a.alice.NewIdentity(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Sign(t.Context(), device); err != nil {
+		t.Fatal(err)
+	}
+	becomes("another identity", -1)
+}
