@@ -134,9 +134,22 @@ func (p *program) waitFor(limit time.Duration) int {
 	select {
 	case <-p.ended:
 	case <-time.After(limit):
-		p.t.Fatalf("%s has not ended after %v", p, limit)
+		p.t.Fatalf("%s has not ended after %v\n%s", p, limit, p.stacks())
 	}
 	return p.code
+}
+
+// stacks ends a program that hangs, and gives the last of what it prints: in
+// the case of a Go program, where it hangs.
+func (p *program) stacks() string {
+	_ = p.command.Process.Signal(syscall.SIGQUIT)
+	select {
+	case <-p.ended:
+	case <-time.After(5 * time.Second):
+	}
+	const most = 50_000
+	said := p.err.String()
+	return said[max(0, len(said)-most):]
 }
 
 // succeeds waits for exit status 0 and gives standard output.
