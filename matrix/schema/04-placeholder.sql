@@ -1,0 +1,3 @@
+-- v4: Nothing yet
+
+SELECT 1;
