@@ -62,6 +62,10 @@ func (a *attempt) login(ctx context.Context) (login, error) {
 	switch a.cfg.Method {
 	case MethodPassword:
 		return a.passwordLogin(ctx)
+	case MethodSSO:
+		return a.ssoLogin(ctx)
+	case MethodOAuth, MethodOAuthBrowser, MethodOAuthDevice:
+		return a.oauthLogin(ctx)
 	}
 	return login{}, errors.New("matrix: unknown login method")
 }
