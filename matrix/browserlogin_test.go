@@ -161,10 +161,6 @@ func TestBrowserLoginInterrupted(t *testing.T) {
 			}
 			dir, _, err := d.login(ctx, tt.method, &matrixtest.Browser{Here: tt.here}, nil)
 			wantError(t, err, context.Canceled)
-			if tt.method == matrix.MethodSSO {
-				// The request was broken off; the server may be at it still.
-				matrixtest.Eventually(t, soon, "there is no new device", func() bool { return devices(t, d.alice) == d.before })
-			}
 			d.nothingLeft(dir, err)
 		})
 	}
@@ -327,9 +323,6 @@ func TestOAuthMetadataIsWrong(t *testing.T) {
 			d.server.Answer(2, http.MethodGet, "/auth_metadata", http.StatusOK, body)
 			dir, _, err := d.login(t.Context(), matrix.MethodOAuthBrowser, &matrixtest.Browser{Stay: true}, nil)
 			d.nothingLeft(dir, err)
-			if name == "not JSON" || name == "huge" {
-				return // not an answer
-			}
 			dir, _, err = d.login(t.Context(), matrix.MethodPassword, &matrixtest.Browser{}, nil)
 			if err != nil {
 				t.Fatal(err)

@@ -47,9 +47,10 @@ func probe(ctx context.Context, api *mautrix.Client, homeserver string) (o offer
 	}
 	o.oauth, err = oauthMetadata(limited, api)
 	_, tooMany := retryAfter(err)
+	answered := status(err) >= 200 && status(err) < 300
 	switch {
-	case errors.Is(err, errMetadata):
-		o.fault = fmt.Errorf("%w: %s: %w", ErrNoServer, homeserver, err)
+	case answered || errors.Is(err, errMetadata):
+		o.fault = fmt.Errorf("%w OAuth 2.0 that can be used: %w", ErrMethod, errMetadata)
 	case err != nil && (tooMany || unreachable(err)):
 		return o, noServer(cause(err))
 	}
@@ -57,7 +58,7 @@ func probe(ctx context.Context, api *mautrix.Client, homeserver string) (o offer
 }
 
 // errMetadata: what a homeserver says of its OAuth server is not to be used.
-var errMetadata = errors.New("its OAuth metadata is wrong")
+var errMetadata = errors.New("what it says of it is incomplete, or not safe")
 
 // check makes sure that a method is among the offers.
 func (o offers) check(m Method) error {
@@ -119,14 +120,14 @@ func oauthMetadata(ctx context.Context, api *mautrix.Client) (*oauth.ServerMetad
 		return nil, err
 	}
 	if meta == nil || meta.Issuer == "" || meta.RegistrationEndpoint == "" || meta.TokenEndpoint == "" {
-		return nil, fmt.Errorf("%w: it is incomplete", errMetadata)
+		return nil, errMetadata
 	}
 	for _, endpoint := range []string{
 		meta.RegistrationEndpoint, meta.TokenEndpoint, meta.AuthorizationEndpoint,
 		meta.DeviceAuthorizationEndpoint, meta.RevocationEndpoint,
 	} {
 		if endpoint != "" && !asSafe(endpoint, api.HomeserverURL) {
-			return nil, fmt.Errorf("%w: it names an address that is not safe", errMetadata)
+			return nil, errMetadata
 		}
 	}
 	return meta, nil

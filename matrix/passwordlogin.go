@@ -22,14 +22,19 @@ func (a *attempt) passwordLogin(ctx context.Context) (login, error) {
 
 // classicLogin asks for a new device with a request to /login. The homeserver
 // may have made it even where its answer did not reach us or came when ctx had
-// ended; then the device is removed again. (Where the request has a token that
-// works once, a device whose making was not confirmed can't be found again.)
+// ended; then the device is removed again.
 func (a *attempt) classicLogin(ctx context.Context, req *mautrix.ReqLogin) (l login, err error) {
 	req.DeviceID = newDeviceID()
 	req.InitialDeviceDisplayName = a.cfg.DeviceName
 	req.RefreshToken = true
 	req.StoreCredentials = true
-	resp, err := tryLogin(ctx, a.api, req, requestTimeout)
+	asking, cancel := ctx, context.CancelFunc(func() {})
+	if req.Token != "" {
+		// It works once, so asking again would find nothing.
+		asking, cancel = linger(ctx)
+	}
+	defer cancel()
+	resp, err := tryLogin(asking, a.api, req, requestTimeout)
 	if err == nil && ctx.Err() == nil {
 		return login{
 			Account: Account{User: transfer.UserID(resp.UserID), Device: transfer.DeviceID(resp.DeviceID)},
