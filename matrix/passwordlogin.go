@@ -50,15 +50,13 @@ func (a *attempt) classicLogin(ctx context.Context, req *mautrix.ReqLogin) (l lo
 			a.api.AccessToken = ""
 		}
 	}
+	if err = loginError(err); ctx.Err() != nil {
+		err = ctx.Err()
+	}
 	if a.api.AccessToken != "" {
-		if gone := a.remove(ctx, tokens{access: a.api.AccessToken}); gone != nil {
-			return l, errors.Join(err, gone)
-		}
+		err = errors.Join(err, a.remove(ctx, tokens{access: a.api.AccessToken}))
 	}
-	if ctx.Err() != nil {
-		return l, ctx.Err()
-	}
-	return l, loginError(err)
+	return l, err
 }
 
 // tryLogin makes one login request, and obeys a rate limit once.

@@ -177,7 +177,15 @@ func TestSessionEndedByTheServer(t *testing.T) {
 
 // While tokens can't be renewed, the client is offline, and comes back.
 func TestRenewalFailsForAWhile(t *testing.T) {
-	for _, tt := range renewable {
+	for i, answer := range []struct {
+		status int
+		body   string
+	}{
+		{http.StatusServiceUnavailable, `{}`},
+		{http.StatusTooManyRequests, `{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":1}`},
+		{http.StatusOK, `{"access_token":""}`},
+	} {
+		tt := renewable[i]
 		t.Run(tt.name, func(t *testing.T) {
 			d := newDoor(t)
 			dir, _, err := d.login(t.Context(), tt.method, &matrixtest.Browser{Here: true}, nil)
@@ -185,9 +193,7 @@ func TestRenewalFailsForAWhile(t *testing.T) {
 				t.Fatal(err)
 			}
 			d.server.Expire()
-			d.server.Answer(1, http.MethodPost, tt.path, http.StatusServiceUnavailable, `{}`)
-			d.server.Answer(1, http.MethodPost, tt.path, http.StatusTooManyRequests, `{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":1}`)
-			d.server.Answer(1, http.MethodPost, tt.path, http.StatusOK, `{"access_token":""}`)
+			d.server.Answer(1, http.MethodPost, tt.path, answer.status, answer.body)
 			start(t, matrixtest.Open(t, dir))
 		})
 	}
