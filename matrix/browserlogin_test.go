@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"maunium.net/go/mautrix/id"
+
 	"github.com/matrixfs/matrixfs/matrix"
 	"github.com/matrixfs/matrixfs/matrix/matrixtest"
 )
@@ -101,6 +103,9 @@ func TestBrowserLogin(t *testing.T) {
 				t.Fatalf("account is %+v, %d devices", account, devices(t, d.alice))
 			}
 			checkModes(t, dir)
+			if named, err := d.alice.API.GetDeviceInfo(t.Context(), id.DeviceID(account.Device)); err != nil || named.DisplayName != "matrixfs test" {
+				t.Errorf("the device is %+v (%v)", named, err)
+			}
 			c := matrixtest.Open(t, dir)
 			start(t, c)
 			awaitRoom(t, c, room, "the room is there", known)

@@ -33,8 +33,8 @@ func (a *attempt) oauthLogin(ctx context.Context) (l login, err error) {
 	if err := o.register(ctx); err != nil {
 		return l, err
 	}
-	begun := time.Now()
 	var resp *oauth.TokenResponse
+	var begun time.Time
 	if o.withDeviceCode() {
 		resp, begun, err = o.deviceCode(ctx)
 	} else {
@@ -104,7 +104,7 @@ func (o *oauthAttempt) hint() id.UserID {
 	return ""
 }
 
-// whoami learns whose login this is.
+// whoami learns whose login this is, and names the device.
 func (o *oauthAttempt) whoami(ctx context.Context, l *login) error {
 	limited, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -119,7 +119,9 @@ func (o *oauthAttempt) whoami(ctx context.Context, l *login) error {
 	}
 	o.api.UserID = resp.UserID
 	l.User, l.Device = transfer.UserID(resp.UserID), transfer.DeviceID(resp.DeviceID)
-	return nil
+	// OAuth has no place for a name. A device without one works as well.
+	_ = o.api.SetDeviceInfo(limited, o.device, &mautrix.ReqDeviceInfo{DisplayName: o.cfg.DeviceName})
+	return ctx.Err()
 }
 
 // complete makes sure that a token response can be used.

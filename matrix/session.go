@@ -85,12 +85,22 @@ func (s *session) close() {
 	s.stop()
 	s.work.Wait()
 	s.CloseIdleConnections()
-	s.api.Client.CloseIdleConnections()
 }
 
-// end ends the login at the homeserver. api is the client whose requests go
-// through the session.
+// end ends the login at the homeserver, after a renewal that is under way. api
+// is the client whose requests go through the session; there are no others any
+// more.
 func (s *session) end(ctx context.Context, api *mautrix.Client) error {
+	s.mu.Lock()
+	r := s.current
+	s.mu.Unlock()
+	if r != nil {
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	s.mu.Lock()
 	t := s.tokens
 	if s.unsaved != nil {
@@ -104,7 +114,10 @@ func (s *session) end(ctx context.Context, api *mautrix.Client) error {
 }
 
 // CloseIdleConnections is called by http.Client.
-func (s *session) CloseIdleConnections() { s.base.CloseIdleConnections() }
+func (s *session) CloseIdleConnections() {
+	s.base.CloseIdleConnections()
+	s.api.Client.CloseIdleConnections()
+}
 
 // RoundTrip implements http.RoundTripper. Requests without a token, as those
 // that were redirected elsewhere, stay without.

@@ -115,7 +115,7 @@ func (b *Browser) Answer(ctx context.Context, address string) (comeback string, 
 	page, status, err := fetch(ctx, http.MethodGet, address, nil)
 	action, inputs := formAction.FindStringSubmatch(page), formInput.FindAllStringSubmatch(page, -1)
 	if err != nil || status != http.StatusOK || action == nil {
-		return "", fmt.Errorf("no question there: status %d, %q, %w", status, page, err)
+		return "", fmt.Errorf("no question there: status %d, %q, %v", status, page, err)
 	}
 	form := url.Values{"user": {b.User.Name}, "password": {b.User.Password}}
 	if b.Deny {
