@@ -33,6 +33,8 @@
 //     under the same lock, so it does not wait at all.
 //   - An operation that is interrupted has consumed nothing. FLUSH ends early
 //     only for a process that is about to die.
+//   - This process opens nothing in its own mount: killed while it waits for
+//     itself, it could not die.
 //   - The kernel caches neither names nor attributes (all timeouts are zero),
 //     so what this package says is always what a person sees.
 //   - EPIPE is never returned: tee and pv hide it.

@@ -111,10 +111,10 @@ func (m *Mounted) serve() error {
 		m.root.close()
 		m.background.Wait()
 	}()
-	if err = server.WaitMount(); err == nil {
-		m.device, err = deviceOf(m.point)
-	}
-	if err != nil {
+	// The mount is there; what is asked of it waits until Serve runs. WaitMount
+	// would open a file in it: a process that is killed while it waits for
+	// itself can't die, and holds the connection, which can't end.
+	if m.device, err = deviceOf(m.point); err != nil {
 		return errors.Join(fmt.Errorf("the mount on %s does not answer: %w", m.point, err), m.Close())
 	}
 	return nil

@@ -31,12 +31,12 @@ func TestServant(t *testing.T) {
 	m := hub.Join(t, "@alice:test", "ALICE", nil)
 	rooms := &fstest.Rooms{}
 	rooms.Set(fs.Room{ID: hub.Room, Name: "Team Room"})
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM) // before there is a mount that tells others to go on
 	mounted, err := fs.Mount(fs.Options{Mountpoint: point, Rooms: rooms, Exchange: m.Exchange})
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM)
 	go func() {
 		if <-stop; mounted.Close() != nil {
 			os.Exit(3)
@@ -49,6 +49,23 @@ func TestServant(t *testing.T) {
 // startServant mounts in another process, as the given user, and waits until
 // it is usable.
 func startServant(t *testing.T, point string, uid uint32) *program {
+	t.Helper()
+	p := launchServant(t, point, uid)
+	eventually(t, "the mount of another process", func() bool {
+		if !p.running() {
+			t.Fatalf("it ended: %s%s", p.out.String(), p.err.String())
+		}
+		// In this order: a dead mount goes before the new one comes, and must
+		// not be taken for it.
+		_, dead := os.Stat(point)
+		info, err := os.ReadFile("/proc/self/mountinfo")
+		return err == nil && !errors.Is(dead, syscall.ENOTCONN) && strings.Contains(string(info), " "+point+" ")
+	})
+	return p
+}
+
+// launchServant is startServant, and does not wait.
+func launchServant(t *testing.T, point string, uid uint32) *program {
 	t.Helper()
 	points = append(points, point)
 	exe, err := os.Executable()
@@ -78,16 +95,6 @@ func startServant(t *testing.T, point string, uid uint32) *program {
 		p.signal(syscall.SIGKILL)
 		<-p.done
 		_ = exec.Command("fusermount3", "-uz", point).Run()
-	})
-	eventually(t, "the mount of another process", func() bool {
-		if !p.running() {
-			t.Fatalf("it ended: %s%s", p.out.String(), p.err.String())
-		}
-		// In this order: a dead mount goes before the new one comes, and must
-		// not be taken for it.
-		_, dead := os.Stat(point)
-		info, err := os.ReadFile("/proc/self/mountinfo")
-		return err == nil && !errors.Is(dead, syscall.ENOTCONN) && strings.Contains(string(info), " "+point+" ")
 	})
 	return p
 }
@@ -120,11 +127,35 @@ func TestDeadMount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := fstest.NoPoll(point); err != nil {
+		t.Fatal(err)
+	}
 	if names := list(t, point); len(names) != 1 {
 		t.Errorf("it shows %q", names)
 	}
 	if err := m.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestKilledAtTheStart: a mount whose process is killed in the moment in which
+// it mounts ends, and is taken over.
+func TestKilledAtTheStart(t *testing.T) {
+	point := t.TempDir()
+	for range 20 {
+		p := launchServant(t, point, 0)
+		eventually(t, "the mount is there", func() bool {
+			info, err := os.ReadFile("/proc/self/mountinfo")
+			return !p.running() || err == nil && strings.Contains(string(info), " "+point+" ")
+		})
+		p.signal(syscall.SIGKILL)
+		_ = p.wait()
+		if err := fs.CheckMountpoint(point); err != nil {
+			t.Fatalf("what is left: %v", err)
+		}
+		if err := exec.Command("fusermount3", "-uz", point).Run(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -13,6 +13,8 @@ type Room struct {
 	Alias string
 	// Direct is the other user of a direct chat, or empty.
 	Direct transfer.UserID
+	// Encrypted: what is sent to the room is encrypted for its members.
+	Encrypted bool
 	// Refused says why no file may be sent to the room; it is empty where
 	// sending is allowed.
 	Refused string

@@ -90,6 +90,9 @@ func newSide(t testing.TB, hub *transfertest.Hub, user transfer.UserID, device t
 	if err != nil {
 		t.Fatalf("these tests need FUSE (/dev/fuse, and fusermount3 of the package fuse3): %v", err)
 	}
+	if err := fstest.NoPoll(s.point); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		if err := s.mount.Close(); err != nil {
 			t.Errorf("unmount: %v", err)

@@ -73,9 +73,13 @@ func date(t time.Time) string {
 
 // describe gives the attributes of the room.
 func (r Room) describe() []attribute {
+	encrypted := "no"
+	if r.Encrypted {
+		encrypted = "yes"
+	}
 	return []attribute{
 		{"room", string(r.ID)}, {"name", r.Name}, {"alias", r.Alias}, {"direct", string(r.Direct)},
-		{"refused", r.Refused}, {"error", r.Refused},
+		{"encrypted", encrypted}, {"refused", r.Refused}, {"error", r.Refused},
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"maunium.net/go/mautrix"
+	"maunium.net/go/mautrix/id"
 
 	"github.com/matrixfs/matrixfs/transfer"
 )
@@ -30,6 +31,7 @@ type Client struct {
 	session *session // what the requests of api go through
 	login   login
 	roster  *roster
+	keys    *keyring
 	line    *line
 	pacer   pacer
 	turn    turnCache
@@ -43,8 +45,7 @@ type Client struct {
 
 	// mu guards what follows.
 	mu       sync.Mutex
-	receiver func(transfer.Received)
-	onLeave  func(transfer.RoomID)
+	receiver Receiver
 	ran      bool
 	halted   bool
 	closed   bool
@@ -53,11 +54,36 @@ type Client struct {
 
 var _ transfer.Signaller = (*Client)(nil)
 
+// Receiver is told what happens in the rooms: *transfer.Exchange. All calls
+// come from Run, and must not block.
+type Receiver interface {
+	// Receive gets every message of the rooms joined, our own echo included.
+	// Those of one room come in the order of the room, apart from encrypted
+	// ones whose keys come late.
+	Receive(transfer.Received)
+	// CloseRoom is called when the user is no longer in a room, or when the
+	// room is not safe any more.
+	CloseRoom(room transfer.RoomID, why string)
+	// Repeat is called when a device has appeared in an encrypted room that
+	// can't read what was sent there.
+	Repeat(room transfer.RoomID)
+	// CloseUser is called when this user begins to ignore another.
+	CloseUser(user transfer.UserID, why string)
+}
+
+var _ Receiver = (*transfer.Exchange)(nil)
+
 // Option changes what a Client does.
 type Option func(*Client)
 
 // AllowPublic lets rooms be used although anybody can join or read them.
-func AllowPublic() Option { return func(c *Client) { c.roster.allowPublic = true } }
+func AllowPublic() Option { return func(c *Client) { c.roster.policy.allowPublic = true } }
+
+// RequireVerified lets only devices count that this person has verified, or
+// whose user they have (cross-signing): others are sent nothing they can read,
+// and what they send counts as not sent. Rooms that are not encrypted are
+// refused, because in those nobody can be told from somebody else.
+func RequireVerified() Option { return func(c *Client) { c.roster.policy.verified = true } }
 
 // Open makes a Client from the login stored in stateDir, and locks that
 // directory until Close. Logger may be nil. The error is ErrNotLoggedIn,
@@ -100,7 +126,8 @@ func (c *Client) load(ctx context.Context, options []Option) (err error) {
 	if err = c.connect(); err != nil {
 		return err
 	}
-	c.roster = newRoster(c.login.User, false)
+	c.api.DeviceID = id.DeviceID(c.login.Device)
+	c.roster = newRoster(c.login.User, policy{})
 	for _, o := range options {
 		o(c)
 	}
@@ -109,12 +136,23 @@ func (c *Client) load(ctx context.Context, options []Option) (err error) {
 		return err
 	}
 	for _, r := range rooms {
+		r.shut = r.unsafe(c.roster.policy)
 		c.roster.rooms[r.id] = r
 	}
 	if c.roster.direct, err = c.store.loadDirect(ctx); err != nil {
 		return err
 	}
+	if c.roster.ignored, err = c.store.loadIgnored(ctx); err != nil {
+		return err
+	}
 	if err := c.eraser.load(ctx); err != nil {
+		return err
+	}
+	key, err := c.dir.loadStoreKey()
+	if err != nil {
+		return err
+	}
+	if c.keys, err = openKeyring(ctx, c.store, c.api, c.roster, key, c.log); err != nil {
 		return err
 	}
 	if c.login.since != "" {
@@ -148,21 +186,21 @@ func stateError(ctx context.Context, dir *stateDir, err error) error {
 // Account tells whose login this is.
 func (c *Client) Account() Account { return c.login.Account }
 
-// SetReceiver sets the function that gets every message of the rooms joined,
-// our own echo included. Those of one room come in the order of the room. It
-// is called from Run and must not block. Set it before Run.
-func (c *Client) SetReceiver(f func(transfer.Received)) {
+// SetReceiver sets who is told what happens. Set it before Run.
+func (c *Client) SetReceiver(r Receiver) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.receiver = f
+	c.receiver = r
 }
 
-// SetLeaveHandler sets the function that is told of every room that the user
-// is no longer in. It is called from Run and must not block. Set it before Run.
-func (c *Client) SetLeaveHandler(f func(transfer.RoomID)) {
+// tell calls f with the receiver, if there is one.
+func (c *Client) tell(f func(Receiver)) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.onLeave = f
+	r := c.receiver
+	c.mu.Unlock()
+	if r != nil {
+		f(r)
+	}
 }
 
 // Ready is closed once the rooms are known: at once where an earlier run has
@@ -228,6 +266,7 @@ func (c *Client) Close() error {
 	if !c.finish() {
 		return nil
 	}
+	c.keys.close()
 	c.session.close()
 	return errors.Join(c.store.close(), c.dir.close())
 }
@@ -244,6 +283,7 @@ func (c *Client) Logout(ctx context.Context) error {
 	defer cancel()
 	c.eraseNow(limited)
 	err := c.session.end(limited, c.api)
+	c.keys.close()
 	c.session.close()
 	closing := c.store.close()
 	if err != nil && !loggedOut(err) {

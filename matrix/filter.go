@@ -18,9 +18,10 @@ var stateTypes = []event.Type{
 	event.StatePowerLevels, event.StateTombstone, event.StateRoomName, event.StateCanonicalAlias,
 }
 
-// messageTypes are the events of MSC2354.
+// messageTypes are the events of MSC2354, those that may turn out to be such,
+// and those that take one back.
 func messageTypes() []event.Type {
-	var list []event.Type
+	list := []event.Type{event.EventEncrypted, event.EventRedaction}
 	for _, t := range transfer.EventTypes {
 		list = append(list, event.Type{Type: t, Class: event.MessageEventType})
 	}
@@ -32,7 +33,7 @@ func messageTypes() []event.Type {
 func syncFilter() string {
 	nothing := &mautrix.FilterPart{NotTypes: []event.Type{{Type: "*"}}}
 	filter := mautrix.Filter{
-		AccountData: &mautrix.FilterPart{Types: []event.Type{event.AccountDataDirectChats}},
+		AccountData: &mautrix.FilterPart{Types: []event.Type{event.AccountDataDirectChats, event.AccountDataIgnoredUserList}},
 		Presence:    nothing,
 		Room: &mautrix.RoomFilter{
 			AccountData: nothing,

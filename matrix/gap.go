@@ -59,9 +59,6 @@ func (s *syncer) fillGaps(ctx context.Context, resp *syncResponse) (map[transfer
 	return gaps, nil
 }
 
-// tooOld reports whether an event is older than any offer can live.
-func tooOld(evt *event.Event) bool { return age(evt, time.Now()) > transfer.MaxLifetime }
-
 // fetchGap gives the messages of a room between the last sync and the point
 // named by from, oldest first.
 func (s *syncer) fetchGap(ctx context.Context, at transfer.RoomID, from string) ([]*event.Event, error) {

@@ -269,8 +269,11 @@ func TestMalformedStateIsStored(t *testing.T) {
 			got.levels != nil || len(got.joined) != 1 {
 			t.Errorf("room is %+v", got)
 		}
+		if why := got.unsafe(policy{}); why != refusedCipher {
+			t.Errorf("refused: %q", why)
+		}
 		got.encrypted = false
-		if why := got.unsafe(false); why != refusedUnknown {
+		if why := got.unsafe(policy{}); why != refusedUnknown {
 			t.Errorf("refused: %q", why)
 		}
 	}

@@ -2,7 +2,9 @@ package matrix
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"sync"
 	"time"
 
@@ -11,8 +13,12 @@ import (
 	"github.com/matrixfs/matrixfs/transfer"
 )
 
-// maxKept bounds the messages kept for the next start.
-const maxKept = 2000
+// maxKept bounds the messages kept for the next start, and maxKeptOf those that
+// one user has sent: nobody can fill it for all.
+const (
+	maxKept   = 2000
+	maxKeptOf = 300
+)
 
 // keeper stores the messages of offers that are alive. The homeserver shows a
 // message once; without this, an offer that nobody has answered would be gone
@@ -23,10 +29,13 @@ type keeper struct {
 	// mu guards what follows.
 	mu    sync.Mutex
 	rows  int
-	deals map[deal]bool // of which the invite is kept
+	deals map[deal]bool           // of which the invite is kept
+	of    map[transfer.UserID]int // how many messages each user has there
 }
 
-func newKeeper(s *store) *keeper { return &keeper{store: s, deals: map[deal]bool{}} }
+func newKeeper(s *store) *keeper {
+	return &keeper{store: s, deals: map[deal]bool{}, of: map[transfer.UserID]int{}}
+}
 
 // keptMessage is a row.
 type keptMessage struct {
@@ -41,11 +50,12 @@ func (k *keeper) add(ctx context.Context, r transfer.Received, own bool) error {
 	_, invite := r.Message.(*transfer.Invite)
 	k.mu.Lock()
 	known := k.deals[d]
-	if k.rows >= maxKept || !known && (own || !invite) {
+	if k.rows >= maxKept || k.of[r.From.User] >= maxKeptOf || !known && (own || !invite) {
 		k.mu.Unlock()
 		return nil
 	}
 	k.rows++
+	k.of[r.From.User]++
 	k.deals[d] = true
 	k.mu.Unlock()
 	return k.store.saveKept(ctx, keptMessage{r, time.Now().Add(-r.Age)})
@@ -60,10 +70,15 @@ func (k *keeper) retire(ctx context.Context, d deal) error {
 	if !known {
 		return nil
 	}
-	n, err := k.store.dropKept(ctx, d)
+	gone, err := k.store.dropKept(ctx, d)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.rows -= n
+	k.rows -= len(gone)
+	for _, user := range gone {
+		if k.of[user]--; k.of[user] <= 0 {
+			delete(k.of, user)
+		}
+	}
 	return err
 }
 
@@ -94,6 +109,7 @@ func (k *keeper) replay(ctx context.Context) ([]transfer.Received, error) {
 		}
 		k.deals[d] = true
 		k.rows++
+		k.of[m.From.User]++
 		m.Age = max(0, now.Sub(m.born))
 		kept = append(kept, m.Received)
 	}
@@ -107,19 +123,10 @@ func (c *Client) replay(ctx context.Context) {
 		c.log.Warn("offers of an earlier run can't be read", "error", err)
 	}
 	for _, r := range list {
-		if c.roster.unsafe(r.Room) == "" {
-			c.pass(r)
+		proven := r.From.Device != "" || !c.roster.encrypted(r.Room) // it may be encrypted by now
+		if proven && c.roster.unsafe(r.Room) == "" && !c.roster.ignores(r.From.User) {
+			c.tell(func(to Receiver) { to.Receive(r) })
 		}
-	}
-}
-
-// pass hands a message to the receiver, if there is one.
-func (c *Client) pass(r transfer.Received) {
-	c.mu.Lock()
-	receiver := c.receiver
-	c.mu.Unlock()
-	if receiver != nil {
-		receiver(r)
 	}
 }
 
@@ -143,22 +150,37 @@ func (s *store) saveKept(ctx context.Context, m keptMessage) error {
 	return err
 }
 
-// loadKept reads all that is kept, oldest first. What can't be decoded, by a
-// newer version perhaps, is left out.
+// keptColumns are what scanKept reads.
+const keptColumns = "event_id, room_id, user_id, device_id, trust, type, content, born"
+
+// scanKept reads a message. One that can't be decoded, by a newer version
+// perhaps, is nil.
+func scanKept(row dbutil.Scannable) (m *keptMessage, err error) {
+	m = new(keptMessage)
+	var kind, content string
+	var born int64
+	if err := row.Scan(&m.Event, &m.Room, &m.From.User, &m.From.Device, &m.Trust, &kind, &content, &born); err != nil {
+		return nil, err
+	}
+	m.born = time.UnixMilli(born)
+	m.Message, _ = transfer.DecodeMessage(kind, []byte(content))
+	return m, nil
+}
+
+// findKept gives the invite that an event was, or nil.
+func (s *store) findKept(ctx context.Context, at transfer.RoomID, evt transfer.EventID) (*keptMessage, error) {
+	m, err := scanKept(s.db.QueryRow(ctx, "SELECT "+keptColumns+" FROM matrixfs_kept WHERE event_id=$1 AND room_id=$2 AND type=$3",
+		evt, at, transfer.EventInvite))
+	if errors.Is(err, sql.ErrNoRows) || err == nil && m.Message == nil {
+		return nil, nil
+	}
+	return m, err
+}
+
+// loadKept reads all that is kept, oldest first.
 func (s *store) loadKept(ctx context.Context) ([]keptMessage, error) {
-	rows, err := s.db.Query(ctx, `SELECT event_id, room_id, user_id, device_id, trust, type, content, born
-		FROM matrixfs_kept ORDER BY rowid LIMIT $1`, maxKept)
-	list, err := dbutil.NewRowIterWithError(rows, func(row dbutil.Scannable) (m *keptMessage, err error) {
-		m = new(keptMessage)
-		var kind, content string
-		var born int64
-		if err := row.Scan(&m.Event, &m.Room, &m.From.User, &m.From.Device, &m.Trust, &kind, &content, &born); err != nil {
-			return nil, err
-		}
-		m.born = time.UnixMilli(born)
-		m.Message, _ = transfer.DecodeMessage(kind, []byte(content))
-		return m, nil
-	}, err).AsList()
+	rows, err := s.db.Query(ctx, "SELECT "+keptColumns+" FROM matrixfs_kept ORDER BY rowid LIMIT $1", maxKept)
+	list, err := dbutil.NewRowIterWithError(rows, scanKept, err).AsList()
 	var good []keptMessage
 	for _, m := range list {
 		if m.Message != nil {
@@ -168,12 +190,8 @@ func (s *store) loadKept(ctx context.Context) ([]keptMessage, error) {
 	return good, err
 }
 
-// dropKept forgets the messages of a transfer, and tells how many there were.
-func (s *store) dropKept(ctx context.Context, d deal) (int, error) {
-	result, err := s.db.Exec(ctx, "DELETE FROM matrixfs_kept WHERE room_id=$1 AND transfer_id=$2", d.room, d.of)
-	if err != nil {
-		return 0, err
-	}
-	n, err := result.RowsAffected()
-	return int(n), err
+// dropKept forgets the messages of a transfer, and gives who sent each of them.
+func (s *store) dropKept(ctx context.Context, d deal) ([]transfer.UserID, error) {
+	rows, err := s.db.Query(ctx, "DELETE FROM matrixfs_kept WHERE room_id=$1 AND transfer_id=$2 RETURNING user_id", d.room, d.of)
+	return dbutil.NewRowIterWithError(rows, dbutil.ScanSingleColumn[transfer.UserID], err).AsList()
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"maunium.net/go/mautrix"
+
 	"github.com/matrixfs/matrixfs/transfer"
 )
 
@@ -103,7 +105,7 @@ func loginTo(ctx context.Context, dir *stateDir, cfg LoginConfig) (*Account, err
 	}
 	l.Homeserver = a.cfg.Homeserver
 	if err = cfg.expects(l.User); err == nil {
-		err = storeLogin(ctx, dir, l)
+		err = storeLogin(ctx, dir, a.api, l)
 	}
 	if err != nil {
 		return nil, errors.Join(err, dir.wipe(), a.remove(ctx, l.tokens))
@@ -131,14 +133,38 @@ func checkVacant(ctx context.Context, dir *stateDir) error {
 	return stateError(ctx, dir, err)
 }
 
-func storeLogin(ctx context.Context, dir *stateDir, l login) error {
+// storeLogin stores the login, and uploads the keys of the new device, so that
+// what is encrypted from now on is encrypted for it too.
+func storeLogin(ctx context.Context, dir *stateDir, api *mautrix.Client, l login) error {
 	s, err := openStore(ctx, dir.file(storeName), true)
 	if err != nil {
 		return fmt.Errorf("can't store the login: %w", err)
 	}
 	err = s.saveLogin(ctx, l)
+	if err == nil {
+		err = publishKeys(ctx, dir, s, api, l)
+	}
 	if err := errors.Join(err, s.close()); err != nil {
 		return fmt.Errorf("can't store the login: %w", err)
+	}
+	return nil
+}
+
+func publishKeys(ctx context.Context, dir *stateDir, s *store, api *mautrix.Client, l login) error {
+	key, err := dir.loadStoreKey()
+	if err != nil {
+		return err
+	}
+	k, err := openKeyring(ctx, s, api, newRoster(l.User, policy{}), key, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer k.close()
+	if err := k.publish(ctx); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("the homeserver does not take the device's keys: %s", cause(err))
 	}
 	return nil
 }

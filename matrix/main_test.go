@@ -21,18 +21,28 @@ const soon = 20 * time.Second
 
 // box collects what a client receives.
 type box struct {
-	t    testing.TB
-	got  chan transfer.Received
-	left chan transfer.RoomID
-	ran  chan error // what Run returned
+	t     testing.TB
+	got   chan transfer.Received
+	shut  chan shut
+	again chan transfer.RoomID
+	ran   chan error // what Run returned
 }
+
+// shut is a room or a user that was closed.
+type shut struct{ what, why string }
+
+var _ matrix.Receiver = (*box)(nil)
+
+func (b *box) Receive(r transfer.Received)                { b.got <- r }
+func (b *box) CloseRoom(room transfer.RoomID, why string) { b.shut <- shut{string(room), why} }
+func (b *box) Repeat(room transfer.RoomID)                { b.again <- room }
+func (b *box) CloseUser(user transfer.UserID, why string) { b.shut <- shut{string(user), why} }
 
 // run runs a client until the test is over or the client is closed.
 func run(t testing.TB, c *matrix.Client) *box {
 	t.Helper()
-	b := &box{t: t, got: make(chan transfer.Received, 1000), left: make(chan transfer.RoomID, 100), ran: make(chan error, 1)}
-	c.SetReceiver(func(r transfer.Received) { b.got <- r })
-	c.SetLeaveHandler(func(r transfer.RoomID) { b.left <- r })
+	b := &box{t: t, got: make(chan transfer.Received, 1000), shut: make(chan shut, 100), again: make(chan transfer.RoomID, 100), ran: make(chan error, 1)}
+	c.SetReceiver(b)
 	go func() { b.ran <- c.Run(context.WithoutCancel(t.Context())) }()
 	return b
 }

@@ -1,11 +1,14 @@
 package matrix
 
 import (
+	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
 
 	"maunium.net/go/mautrix/event"
+	"maunium.net/go/mautrix/id"
 
 	"github.com/matrixfs/matrixfs/transfer"
 )
@@ -14,10 +17,32 @@ import (
 // to be known.
 const maxAge = 365 * 24 * time.Hour
 
+// isMessage reports whether an event is one of MSC2354.
+func isMessage(evt *event.Event) bool {
+	return evt.StateKey == nil && slices.Contains(transfer.EventTypes, evt.Type.Type)
+}
+
+// receiveEvent passes an event of a room on if it is a message, encrypted where
+// the room is.
+func (s *syncer) receiveEvent(ctx context.Context, evt *event.Event) {
+	switch {
+	case evt.StateKey == nil && evt.Type.Type == event.EventEncrypted.Type:
+		s.receiveSealed(ctx, evt)
+	case evt.StateKey == nil && evt.Type.Type == event.EventRedaction.Type:
+		s.c.withdraw(ctx, evt)
+	case !isMessage(evt):
+	case s.c.roster.encrypted(transfer.RoomID(evt.RoomID)):
+		s.c.log.Warn("a message that is not encrypted counts as not sent", "room", evt.RoomID, "from", evt.Sender)
+	default:
+		s.c.receive(evt, transfer.Peer{User: transfer.UserID(evt.Sender)}, transfer.TrustNone)
+	}
+}
+
 // receive passes a message of a room on to the receiver, unless the room is
-// not safe or the message makes no sense.
-func (c *Client) receive(evt *event.Event) {
-	if evt.StateKey != nil || !slices.Contains(transfer.EventTypes, evt.Type.Type) {
+// not safe or the message makes no sense. from and trust are what is known of
+// its sender.
+func (c *Client) receive(evt *event.Event, from transfer.Peer, trust transfer.Trust) {
+	if !isMessage(evt) {
 		return
 	}
 	at := transfer.RoomID(evt.RoomID)
@@ -25,7 +50,7 @@ func (c *Client) receive(evt *event.Event) {
 		c.log.Debug("message ignored", "room", at, "event", evt.ID, "cause", why)
 		return
 	}
-	if evt.ID == "" || len(evt.ID) > maxLabel || evt.Sender == "" || len(evt.Sender) > maxLabel {
+	if evt.ID == "" || len(evt.ID) > maxLabel || evt.Sender == "" || len(evt.Sender) > maxLabel || c.roster.ignores(from.User) {
 		return
 	}
 	m, err := transfer.DecodeMessage(evt.Type.Type, evt.Content.VeryRaw)
@@ -41,13 +66,40 @@ func (c *Client) receive(evt *event.Event) {
 	}
 	r := transfer.Received{
 		Room:    at,
-		From:    transfer.Peer{User: transfer.UserID(evt.Sender)},
+		From:    from,
+		Trust:   trust,
 		Event:   transfer.EventID(evt.ID),
 		Age:     age(evt, time.Now()),
 		Message: m,
 	}
 	c.keep(r, own)
-	c.pass(r)
+	c.tell(func(to Receiver) { to.Receive(r) })
+}
+
+// withdraw takes the redaction of an invite for a cancel by whoever sent the
+// invite. So an offer whose program has crashed is gone when that program, or
+// its user, cleans up.
+func (c *Client) withdraw(ctx context.Context, evt *event.Event) {
+	gone := evt.Redacts
+	if gone == "" { // since room version 11 it is in the content
+		var content struct {
+			Redacts id.EventID `json:"redacts"`
+		}
+		if json.Unmarshal(evt.Content.VeryRaw, &content) != nil {
+			return
+		}
+		gone = content.Redacts
+	}
+	kept, err := c.store.findKept(ctx, transfer.RoomID(evt.RoomID), transfer.EventID(gone))
+	if err != nil {
+		c.log.Warn("offers can't be looked up", "error", err)
+	}
+	if kept == nil {
+		return
+	}
+	r := kept.Received
+	r.Event, r.Age, r.Message = transfer.EventID(evt.ID), age(evt, time.Now()), &transfer.Cancel{ID: r.Message.Transfer()}
+	c.tell(func(to Receiver) { to.Receive(r) })
 }
 
 // age tells how old an event is: what our homeserver says, else (Dendrite says

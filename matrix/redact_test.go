@@ -80,9 +80,15 @@ func TestRedaction(t *testing.T) {
 // redacts.
 func TestRedactionAfterCrash(t *testing.T) {
 	p, dir := sender(t)
+	p.bc = matrixtest.Open(t, matrixtest.Login(t, p.bob, p.server.URL()))
+	p.bbox = start(t, p.bc)
+	awaitRoom(t, p.bc, p.room, "bob knows the room", known)
 	p.reopen(t, dir)
-	send(t, p.ac, p.room, &transfer.Invite{ID: "t1", Lifetime: time.Minute, SDP: "v=0"})
+	sent := send(t, p.ac, p.room, &transfer.Invite{ID: "t1", Lifetime: time.Minute, SDP: "v=0"})
 	p.abox.next()
+	if got := p.bbox.next(); got.Event != sent {
+		t.Fatalf("bob received %+v", got)
+	}
 	if err := p.ac.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -93,6 +99,11 @@ func TestRedactionAfterCrash(t *testing.T) {
 	matrixtest.Eventually(t, soon, "the event of the earlier run is redacted", func() bool {
 		return len(visible(t, p.bob, p.room)) == 0
 	})
+	// For others, that takes the offer back.
+	got := p.bbox.next()
+	if m, ok := got.Message.(*transfer.Cancel); !ok || m.ID != "t1" || got.From.User != p.alice.ID() {
+		t.Errorf("bob received %+v", got)
+	}
 }
 
 func TestKeepEvents(t *testing.T) {

@@ -2,6 +2,7 @@ package matrix
 
 import (
 	"encoding/json"
+	"slices"
 
 	"maunium.net/go/mautrix/event"
 	"maunium.net/go/mautrix/id"
@@ -13,6 +14,7 @@ import (
 // one by one: mautrix's own type refuses the whole response where one event in
 // it is malformed, and would do so again and again.
 type syncResponse struct {
+	keySync
 	NextBatch   string    `json:"next_batch"`
 	AccountData eventList `json:"account_data"`
 	Rooms       struct {
@@ -28,6 +30,13 @@ type joinedRoom struct {
 		Limited   bool   `json:"limited"`
 		PrevBatch string `json:"prev_batch"`
 	} `json:"timeline"`
+}
+
+// hasMembers reports whether somebody may have joined.
+func (r *joinedRoom) hasMembers(at transfer.RoomID) bool {
+	return r != nil && slices.ContainsFunc(r.Timeline.decode(at), func(evt *event.Event) bool {
+		return evt.Type == event.StateMember
+	})
 }
 
 type eventList struct {

@@ -23,6 +23,8 @@ type Room struct {
 	Alias string
 	// Direct is the person with whom this is a direct chat, or empty.
 	Direct transfer.UserID
+	// Encrypted: all that is sent here is encrypted for the members' devices.
+	Encrypted bool
 	// Refused says in a few words why sending is refused here. It is empty
 	// where sending is allowed.
 	Refused string
@@ -44,18 +46,23 @@ type roomRow struct {
 // guards it.
 type room struct {
 	roomRow
-	create   *event.Event // nil while the room's state is not known
-	joinRule event.JoinRule
-	history  event.HistoryVisibility
-	levels   *event.PowerLevelsEventContent // nil where the room has none
-	joined   map[transfer.UserID]string     // display names
-	invited  map[transfer.UserID]string
-	settled  bool // false while a room just joined is being read
+	create *event.Event // nil while the room's state is not known
+	// encryption is what encrypts the room; nil if that is not known, or if
+	// nothing does.
+	encryption *event.EncryptionEventContent
+	joinRule   event.JoinRule
+	history    event.HistoryVisibility
+	levels     *event.PowerLevelsEventContent // nil where the room has none
+	joined     map[transfer.UserID]string     // display names
+	invited    map[transfer.UserID]string
+	settled    bool   // false while a room just joined is being read
+	shut       string // what unsafe said at the end of the last sync
 }
 
 func newRoom(at transfer.RoomID) *room {
 	return &room{
 		roomRow: roomRow{id: at},
+		shut:    refusedUnknown,
 		joined:  make(map[transfer.UserID]string),
 		invited: make(map[transfer.UserID]string),
 	}
@@ -82,7 +89,7 @@ func (r *room) apply(evt *event.Event) bool {
 			r.levels.CreateEvent = evt
 		}
 	case *event.EncryptionEventContent:
-		r.encrypted = true
+		r.encrypted, r.encryption = true, c
 	case *event.JoinRulesEventContent:
 		r.joinRule = c.JoinRule
 	case *event.HistoryVisibilityEventContent:
@@ -138,12 +145,13 @@ func (r *room) members() []transfer.UserID {
 
 // Why a room is refused.
 const (
-	refusedUnknown   = "the rules of this room are not known yet"
-	refusedEncrypted = "encrypted rooms are not supported by this version"
-	refusedJoin      = "anyone can join this room (see --allow-public)"
-	refusedRead      = "anyone can read this room (see --allow-public)"
-	refusedReplaced  = "this room has been replaced by another"
-	refusedPower     = "you are not allowed to send messages in this room"
+	refusedUnknown  = "the rules of this room are not known yet"
+	refusedCipher   = "this room is encrypted in a way that this version does not know"
+	refusedPlain    = "this room is not encrypted, so nobody in it can be verified (see --require-verified)"
+	refusedJoin     = "anyone can join this room (see --allow-public)"
+	refusedRead     = "anyone can read this room (see --allow-public)"
+	refusedReplaced = "this room has been replaced by another"
+	refusedPower    = "you are not allowed to send messages in this room"
 )
 
 // privateRules are the join rules that ask for somebody's consent. "private"
@@ -152,14 +160,22 @@ var privateRules = []event.JoinRule{
 	event.JoinRuleInvite, event.JoinRuleKnock, event.JoinRuleRestricted, event.JoinRuleKnockRestricted, "private",
 }
 
+// policy is which rooms may be used.
+type policy struct {
+	allowPublic bool // also those that anybody can join or read
+	verified    bool // encrypted ones only, and in them only devices that are verified
+}
+
 // unsafe says why neither sending nor receiving is safe in the room, or "".
-func (r *room) unsafe(allowPublic bool) string {
+func (r *room) unsafe(p policy) string {
 	switch {
 	case r.create == nil:
 		return refusedUnknown
-	case r.encrypted:
-		return refusedEncrypted
-	case allowPublic:
+	case r.encrypted && (r.encryption == nil || r.encryption.Algorithm != id.AlgorithmMegolmV1):
+		return refusedCipher
+	case !r.encrypted && p.verified:
+		return refusedPlain
+	case p.allowPublic:
 		return ""
 	case r.joinRule == event.JoinRulePublic:
 		return refusedJoin
@@ -176,11 +192,11 @@ func (r *room) unsafe(allowPublic bool) string {
 }
 
 // refused says why user may not send to the room, or "".
-func (r *room) refused(user transfer.UserID, allowPublic bool) string {
+func (r *room) refused(user transfer.UserID, p policy) string {
 	if !r.settled {
 		return refusedUnknown // the event that encrypts it may come next
 	}
-	if why := r.unsafe(allowPublic); why != "" {
+	if why := r.unsafe(p); why != "" {
 		return why
 	}
 	if r.replaced {
@@ -211,8 +227,12 @@ func cutLabel(s string) string {
 	}
 }
 
-// maxDirect bounds how many rooms m.direct may name.
-const maxDirect = 10000
+// maxDirect bounds how many rooms m.direct may name, and maxIgnored how many
+// users m.ignored_user_list.
+const (
+	maxDirect  = 10000
+	maxIgnored = 10000
+)
 
 // parseDirect reads the content of m.direct: user ids, and the rooms in which
 // to talk with each. A room with several users is the first one's.
@@ -235,4 +255,21 @@ func parseDirect(raw json.RawMessage) map[transfer.RoomID]transfer.UserID {
 		}
 	}
 	return direct
+}
+
+// parseIgnored reads the content of m.ignored_user_list.
+func parseIgnored(raw json.RawMessage) map[transfer.UserID]bool {
+	ignored := make(map[transfer.UserID]bool)
+	var content struct {
+		Users map[transfer.UserID]json.RawMessage `json:"ignored_users"`
+	}
+	if json.Unmarshal(raw, &content) != nil {
+		return ignored
+	}
+	for user := range content.Users {
+		if strings.HasPrefix(string(user), "@") && len(user) <= maxLabel && len(ignored) < maxIgnored {
+			ignored[user] = true
+		}
+	}
+	return ignored
 }

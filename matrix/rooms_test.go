@@ -98,8 +98,8 @@ func TestRoomsChange(t *testing.T) {
 	if _, err := p.alice.API.LeaveRoom(ctx, id.RoomID(second)); err != nil {
 		t.Fatal(err)
 	}
-	if left := <-p.abox.left; left != second {
-		t.Fatalf("left %s, want %s", left, second)
+	if got := <-p.abox.shut; got.what != string(second) {
+		t.Fatalf("left %+v, want %s", got, second)
 	}
 	if _, ok := roomOf(p.ac, second); ok {
 		t.Fatal("a room that was left is still there")
@@ -108,8 +108,8 @@ func TestRoomsChange(t *testing.T) {
 	if _, err := p.alice.API.KickUser(ctx, id.RoomID(p.room), &mautrix.ReqKickUser{UserID: p.bob.API.UserID}); err != nil {
 		t.Fatal(err)
 	}
-	if left := <-p.bbox.left; left != p.room {
-		t.Fatalf("bob left %s, want %s", left, p.room)
+	if got := <-p.bbox.shut; got.what != string(p.room) {
+		t.Fatalf("bob left %+v, want %s", got, p.room)
 	}
 	matrixtest.Eventually(t, soon, "bob is no member any more", func() bool {
 		return slices.Equal(p.ac.Members(p.room), []transfer.UserID{p.alice.ID()})

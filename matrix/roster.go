@@ -14,24 +14,26 @@ import (
 // roster is what is known of the joined rooms, in memory. Only Run changes it;
 // everybody may look.
 type roster struct {
-	self        transfer.UserID
-	allowPublic bool
+	self   transfer.UserID
+	policy policy
 
 	// mu guards what follows, and the rooms themselves.
 	mu     sync.Mutex
 	rooms  map[transfer.RoomID]*room
 	direct map[transfer.RoomID]transfer.UserID
-	shown  []Room // what list gives; nil while it has to be made again
-	subs   map[chan struct{}]struct{}
+	// ignored are the users from whom this one wants nothing.
+	ignored map[transfer.UserID]bool
+	shown   []Room // what list gives; nil while it has to be made again
+	subs    map[chan struct{}]struct{}
 }
 
-func newRoster(self transfer.UserID, allowPublic bool) *roster {
+func newRoster(self transfer.UserID, p policy) *roster {
 	return &roster{
-		self:        self,
-		allowPublic: allowPublic,
-		rooms:       make(map[transfer.RoomID]*room),
-		direct:      make(map[transfer.RoomID]transfer.UserID),
-		subs:        make(map[chan struct{}]struct{}),
+		self:   self,
+		policy: p,
+		rooms:  make(map[transfer.RoomID]*room),
+		direct: make(map[transfer.RoomID]transfer.UserID),
+		subs:   make(map[chan struct{}]struct{}),
 	}
 }
 
@@ -48,11 +50,12 @@ func (l *roster) refresh() []Room {
 		l.shown = make([]Room, 0, len(l.rooms))
 		for _, r := range l.rooms {
 			l.shown = append(l.shown, Room{
-				ID:      r.id,
-				Name:    r.label(l.self),
-				Alias:   r.alias,
-				Direct:  l.direct[r.id],
-				Refused: r.refused(l.self, l.allowPublic),
+				ID:        r.id,
+				Name:      r.label(l.self),
+				Alias:     r.alias,
+				Direct:    l.direct[r.id],
+				Encrypted: r.encrypted,
+				Refused:   r.refused(l.self, l.policy),
 			})
 		}
 		slices.SortFunc(l.shown, func(a, b Room) int { return strings.Compare(string(a.ID), string(b.ID)) })
@@ -60,14 +63,32 @@ func (l *roster) refresh() []Room {
 	return l.shown
 }
 
-// settle tells the subscribers if what list gives has changed since old.
-func (l *roster) settle(old []Room) {
+// shutRoom is a room that is not safe any more.
+type shutRoom struct {
+	room transfer.RoomID
+	why  string
+}
+
+// settle tells the subscribers if what list gives has changed since old, and
+// gives the rooms that have ceased to be safe.
+func (l *roster) settle(old []Room) (shut []shutRoom) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.shown = nil
-	if slices.Equal(old, l.refresh()) {
-		return
+	for _, r := range l.rooms {
+		before := r.shut
+		if r.shut = r.unsafe(l.policy); r.shut != "" && before == "" {
+			shut = append(shut, shutRoom{r.id, r.shut})
+		}
 	}
+	l.shown = nil
+	if !slices.Equal(old, l.refresh()) {
+		l.notify()
+	}
+	return shut
+}
+
+// notify wakes the subscribers. The caller holds mu.
+func (l *roster) notify() {
 	for ch := range l.subs {
 		select {
 		case ch <- struct{}{}:
@@ -98,18 +119,27 @@ func (l *roster) members(at transfer.RoomID) []transfer.UserID {
 	return nil
 }
 
-// maySend gives the error for sending to a room, or nil.
-func (l *roster) maySend(at transfer.RoomID) error {
+// maySend gives the error for sending to a room, or whether what is sent must
+// be encrypted.
+func (l *roster) maySend(at transfer.RoomID) (encrypted bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.rooms[at]
 	if r == nil {
-		return fmt.Errorf("%w: you are not in it", transfer.ErrNotAllowed)
+		return false, fmt.Errorf("%w: you are not in it", transfer.ErrNotAllowed)
 	}
-	if why := r.refused(l.self, l.allowPublic); why != "" {
-		return fmt.Errorf("%w: %s", transfer.ErrNotAllowed, why)
+	if why := r.refused(l.self, l.policy); why != "" {
+		return false, fmt.Errorf("%w: %s", transfer.ErrNotAllowed, why)
 	}
-	return nil
+	return r.encrypted, nil
+}
+
+// encrypted reports whether a room has ever been seen encrypted.
+func (l *roster) encrypted(at transfer.RoomID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.rooms[at]
+	return r != nil && r.encrypted
 }
 
 // unsafe says why messages from a room are not passed on, or "".
@@ -117,7 +147,7 @@ func (l *roster) unsafe(at transfer.RoomID) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if r := l.rooms[at]; r != nil {
-		return r.unsafe(l.allowPublic)
+		return r.unsafe(l.policy)
 	}
 	return refusedUnknown
 }
@@ -130,7 +160,9 @@ func (l *roster) enter(at transfer.RoomID, afresh bool) {
 	old := l.rooms[at]
 	if old == nil || afresh {
 		l.rooms[at] = newRoom(at)
-		l.rooms[at].encrypted = old != nil && old.encrypted
+		if old != nil {
+			l.rooms[at].encrypted, l.rooms[at].shut = old.encrypted, old.shut
+		}
 	}
 }
 
@@ -177,6 +209,27 @@ func (l *roster) without(keep func(transfer.RoomID) bool) []transfer.RoomID {
 	}
 	slices.Sort(list)
 	return list
+}
+
+// ignores reports whether this user wants nothing from another.
+func (l *roster) ignores(user transfer.UserID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ignored[user]
+}
+
+// setIgnored replaces the users from whom this one wants nothing, and gives
+// those that are new.
+func (l *roster) setIgnored(ignored map[transfer.UserID]bool) (fresh []transfer.UserID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for user := range ignored {
+		if !l.ignored[user] {
+			fresh = append(fresh, user)
+		}
+	}
+	l.ignored = ignored
+	return fresh
 }
 
 func (l *roster) setDirect(direct map[transfer.RoomID]transfer.UserID) {

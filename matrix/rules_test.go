@@ -14,11 +14,11 @@ import (
 
 func TestRefusedRooms(t *testing.T) {
 	const (
-		encrypted = "encrypted rooms are not supported by this version"
-		join      = "anyone can join this room (see --allow-public)"
-		read      = "anyone can read this room (see --allow-public)"
-		replaced  = "this room has been replaced by another"
-		power     = "you are not allowed to send messages in this room"
+		cipher   = "this room is encrypted in a way that this version does not know"
+		join     = "anyone can join this room (see --allow-public)"
+		read     = "anyone can read this room (see --allow-public)"
+		replaced = "this room has been replaced by another"
+		power    = "you are not allowed to send messages in this room"
 	)
 	p := newPair(t)
 	ctx := t.Context()
@@ -37,16 +37,16 @@ func TestRefusedRooms(t *testing.T) {
 		name string
 		room transfer.RoomID
 		// why bob may not send; whether that stands with AllowPublic too; and
-		// whether what is sent there by others reaches him.
+		// whether what others send there, not encrypted, reaches him.
 		refused  string
 		always   bool
 		receives bool
 	}{
 		{"private", room(), "", false, true},
-		{"encrypted", room(matrixtest.Encrypted()), encrypted, true, false},
-		{"encrypted later", state(room(), event.StateEncryption, `{"algorithm":"m.megolm.v1.aes-sha2"}`), encrypted, true, false},
-		{"encrypted somehow", state(room(), event.StateEncryption, `{"algorithm":["?"]}`), encrypted, true, false},
-		{"encrypted no more", state(room(matrixtest.Encrypted()), event.StateEncryption, `{}`), encrypted, true, false},
+		{"encrypted", room(matrixtest.Encrypted()), "", true, false},
+		{"encrypted later", state(room(), event.StateEncryption, `{"algorithm":"m.megolm.v1.aes-sha2"}`), "", true, false},
+		{"encrypted somehow", state(room(), event.StateEncryption, `{"algorithm":["?"]}`), cipher, true, false},
+		{"encrypted no more", state(room(matrixtest.Encrypted()), event.StateEncryption, `{}`), cipher, true, false},
 		{"public", room(matrixtest.Public()), join, false, false},
 		{"made public", state(room(), event.StateJoinRules, `{"join_rule":"public"}`), join, false, false},
 		{"world readable", room(matrixtest.WorldReadable()), read, false, false},
@@ -101,14 +101,14 @@ func TestRefusedRooms(t *testing.T) {
 }
 
 // A room that became encrypted while the program was away is not written to in
-// the moment after the start, when the stored rules still allow it; and what
-// is known of it survives a restart.
+// the clear in the moment after the start, when the stored rules still allow
+// it; and what is known of it survives a restart.
 func TestEncryptedWhileAway(t *testing.T) {
 	p := newPair(t)
 	dir := matrixtest.Login(t, p.bob, p.server.URL())
 	c := matrixtest.Open(t, dir)
 	start(t, c)
-	awaitRoom(t, c, p.room, "allowed", func(r matrix.Room) bool { return r.Refused == "" })
+	awaitRoom(t, c, p.room, "not encrypted", func(r matrix.Room) bool { return !r.Encrypted })
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -116,21 +116,23 @@ func TestEncryptedWhileAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	awaitRoom(t, p.bc, p.room, "it is encrypted", func(r matrix.Room) bool { return r.Refused != "" })
+	awaitRoom(t, p.bc, p.room, "it is encrypted", func(r matrix.Room) bool { return r.Encrypted })
 
 	c = matrixtest.Open(t, dir)
-	if r, _ := roomOf(c, p.room); r.Refused != "" {
-		t.Fatalf("knows already: %s", r.Refused)
+	if r, _ := roomOf(c, p.room); r.Encrypted {
+		t.Fatal("knows already")
 	}
 	run(t, c)
-	_, err = c.Send(t.Context(), p.room, cancelOf("x"))
-	wantError(t, err, transfer.ErrNotAllowed)
+	sent := send(t, c, p.room, cancelOf("x"))
+	if evt, err := p.alice.API.GetEvent(t.Context(), id.RoomID(p.room), id.EventID(sent)); err != nil || evt.Type.Type != "m.room.encrypted" {
+		t.Fatalf("sent as %v, %v", evt, err)
+	}
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
 	p.server.Stop()
 	c = matrixtest.Open(t, dir)
-	if r, _ := roomOf(c, p.room); r.Refused == "" {
+	if r, _ := roomOf(c, p.room); !r.Encrypted {
 		t.Fatal("forgot that the room is encrypted")
 	}
 }
@@ -154,4 +156,61 @@ func TestNewRoomVersion(t *testing.T) {
 	if _, err := p.alice.API.LeaveRoom(t.Context(), id.RoomID(at)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A room that ceases to be safe is closed at once, and is as before when it is
+// safe again.
+func TestRoomMadePublic(t *testing.T) {
+	p := newPair(t)
+	for _, c := range []struct {
+		kind          event.Type
+		open, private string
+	}{
+		{event.StateJoinRules, `{"join_rule":"public"}`, `{"join_rule":"invite"}`},
+		{event.StateHistoryVisibility, `{"history_visibility":"world_readable"}`, `{"history_visibility":"shared"}`},
+	} {
+		if err := p.alice.SetState(t.Context(), p.room, c.kind, json.RawMessage(c.open)); err != nil {
+			t.Fatal(err)
+		}
+		got := <-p.bbox.shut
+		if r, _ := roomOf(p.bc, p.room); got.what != string(p.room) || got.why != r.Refused || got.why == "" {
+			t.Errorf("closed %+v, refused %q", got, r.Refused)
+		}
+		if err := p.alice.SetState(t.Context(), p.room, c.kind, json.RawMessage(c.private)); err != nil {
+			t.Fatal(err)
+		}
+		awaitRoom(t, p.bc, p.room, "it is safe again", func(r matrix.Room) bool { return r.Refused == "" })
+	}
+}
+
+// A user who is ignored is closed at once, and sends nothing, now and after a
+// restart.
+func TestIgnoredUser(t *testing.T) {
+	p := newPair(t)
+	dir := matrixtest.Login(t, p.bob, p.server.URL())
+	c := matrixtest.Open(t, dir)
+	b := start(t, c)
+	ignored := map[string]any{"ignored_users": map[string]any{string(p.alice.ID()): map[string]any{}}}
+	if err := p.bob.API.SetAccountData(t.Context(), event.AccountDataIgnoredUserList.Type, ignored); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-b.shut; got.what != string(p.alice.ID()) {
+		t.Fatalf("closed %+v", got)
+	}
+	silence := func(c *matrix.Client, b *box) {
+		t.Helper()
+		send(t, p.ac, p.room, cancelOf("ignored"))
+		mark := send(t, c, p.room, cancelOf("mark"))
+		for got := b.next(); got.Event != mark; got = b.next() {
+			if got.From.User == p.alice.ID() {
+				t.Errorf("received %+v", got)
+			}
+		}
+	}
+	silence(c, b)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c = matrixtest.Open(t, dir)
+	silence(c, start(t, c))
 }

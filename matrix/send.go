@@ -67,7 +67,8 @@ type sending struct {
 	at      transfer.RoomID
 	kind    string
 	content json.RawMessage
-	txn     string // the same for each try, so that the homeserver takes one
+	sealed  *event.EncryptedEventContent // content, once it has been encrypted
+	txn     string                       // the same for each try, so that the homeserver takes one
 }
 
 func (t *sending) send(ctx context.Context) (transfer.EventID, error) {
@@ -82,10 +83,11 @@ func (t *sending) send(ctx context.Context) (transfer.EventID, error) {
 			return "", err
 		}
 		// Each time: the rules may have changed while this waited.
-		if err := t.c.roster.maySend(t.at); err != nil {
+		encrypted, err := t.c.roster.maySend(t.at)
+		if err != nil {
 			return "", err
 		}
-		id, err := t.try(ctx)
+		id, err := t.try(ctx, encrypted)
 		if err == nil {
 			return id, nil
 		}
@@ -115,14 +117,25 @@ func (t *sending) send(ctx context.Context) (transfer.EventID, error) {
 	}
 }
 
-// try makes one request.
-func (t *sending) try(ctx context.Context) (transfer.EventID, error) {
+// try makes one attempt: it encrypts the message, if need be, and sends it.
+func (t *sending) try(ctx context.Context, encrypted bool) (transfer.EventID, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	kind := event.Type{Type: t.kind, Class: event.MessageEventType}
-	resp, err := t.c.api.SendMessageEvent(ctx, id.RoomID(t.at), kind, t.content, mautrix.ReqSendEvent{
+	var content any = t.content
+	if encrypted {
+		if t.sealed == nil {
+			sealed, err := t.c.keys.seal(ctx, t.at, t.c.roster.members(t.at), t.kind, t.content)
+			if err != nil {
+				return "", err
+			}
+			t.sealed = sealed
+		}
+		kind, content = event.EventEncrypted, t.sealed
+	}
+	resp, err := t.c.api.SendMessageEvent(ctx, id.RoomID(t.at), kind, content, mautrix.ReqSendEvent{
 		TransactionID: t.txn,
-		DontEncrypt:   true, // roster.maySend has refused encrypted rooms
+		DontEncrypt:   true, // seal has done that
 	})
 	if err != nil {
 		return "", err

@@ -12,14 +12,15 @@ import (
 
 // Names in the state directory.
 const (
-	lockName  = "lock"
-	storeName = "matrix.db"
+	lockName     = "lock"
+	storeName    = "matrix.db"
+	storeKeyName = "matrix.key"
 )
 
-// stateFiles are the files that hold a login: the database and what SQLite
-// keeps beside it. The lock stays behind, empty: removing a lock that another
+// stateFiles are the files that hold a login: the database, what SQLite keeps
+// beside it, and the key to the keys in it. The lock stays behind, empty: removing a lock that another
 // process may be opening would give both of them one.
-var stateFiles = []string{storeName, storeName + "-wal", storeName + "-shm", storeName + "-journal"}
+var stateFiles = []string{storeName, storeName + "-wal", storeName + "-shm", storeName + "-journal", storeKeyName, storeKeyName + ".new"}
 
 // stateDir is a state directory that this process has locked.
 type stateDir struct {

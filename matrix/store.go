@@ -195,11 +195,10 @@ func (s *store) loadState(ctx context.Context, r *room) (err error) {
 	if history != nil {
 		r.history = history.HistoryVisibility
 	}
-	encryption, err := s.state.GetEncryptionEvent(ctx, at)
-	if err != nil {
+	if r.encryption, err = s.state.GetEncryptionEvent(ctx, at); err != nil {
 		return err
 	}
-	r.encrypted = r.encrypted || encryption != nil
+	r.encrypted = r.encrypted || r.encryption != nil
 	members, err := s.state.GetRoomMembers(ctx, at, event.MembershipJoin, event.MembershipInvite)
 	for user, m := range members {
 		r.setMember(transfer.UserID(user), m.Membership, m.Displayname)
@@ -231,6 +230,30 @@ func (s *store) saveDirect(ctx context.Context, direct map[transfer.RoomID]trans
 	}
 	for room, user := range direct {
 		if _, err := s.db.Exec(ctx, "INSERT INTO matrixfs_direct (room_id, user_id) VALUES ($1, $2)", room, user); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadIgnored reads the users from whom this one wants nothing.
+func (s *store) loadIgnored(ctx context.Context) (map[transfer.UserID]bool, error) {
+	rows, err := s.db.Query(ctx, "SELECT user_id FROM matrixfs_ignored")
+	list, err := dbutil.NewRowIterWithError(rows, dbutil.ScanSingleColumn[transfer.UserID], err).AsList()
+	ignored := make(map[transfer.UserID]bool, len(list))
+	for _, user := range list {
+		ignored[user] = true
+	}
+	return ignored, err
+}
+
+// saveIgnored replaces them.
+func (s *store) saveIgnored(ctx context.Context, ignored map[transfer.UserID]bool) error {
+	if _, err := s.db.Exec(ctx, "DELETE FROM matrixfs_ignored"); err != nil {
+		return err
+	}
+	for user := range ignored {
+		if _, err := s.db.Exec(ctx, "INSERT INTO matrixfs_ignored (user_id) VALUES ($1)", user); err != nil {
 			return err
 		}
 	}

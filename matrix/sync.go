@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -69,8 +70,10 @@ type syncer struct {
 	since   string
 	caught  bool // up with the homeserver, at least once in this run
 	backoff time.Duration
-	bad     int // failures in a row that blame the sync token
+	hurried bool // somebody could not wait for the last try
+	bad     int  // failures in a row that blame the sync token
 	unsaved unsaved
+	late    late
 
 	gapTries int // failures in a row to fill gaps
 }
@@ -81,7 +84,11 @@ func (c *Client) newSyncer() *syncer {
 
 func (s *syncer) run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		resp, err := s.poll(ctx)
+		var resp *syncResponse
+		err := s.c.keys.publish(ctx) // done at login; a state from before encryption lacks it
+		if err == nil {
+			resp, err = s.poll(ctx)
+		}
 		switch {
 		case ctx.Err() != nil:
 		case errors.Is(err, errCut):
@@ -161,9 +168,11 @@ func (s *syncer) poll(ctx context.Context) (*syncResponse, error) {
 	return resp, nil
 }
 
-// failed waits after a sync that failed, unless somebody is in a hurry.
+// failed waits after a sync that failed, unless somebody is in a hurry: that
+// does not make later waits longer.
 func (s *syncer) failed(ctx context.Context, err error) {
 	s.c.line.report(err)
+	before := s.backoff
 	s.backoff = min(max(2*s.backoff, firstBackoff), maxBackoff)
 	wait := s.backoff/2 + rand.N(s.backoff/2)
 	asked, limited := retryAfter(err)
@@ -176,7 +185,11 @@ func (s *syncer) failed(ctx context.Context, err error) {
 			s.since, s.bad = "", 0
 		}
 	}
-	s.c.log.Warn("sync failed", "cause", cause(err), "retry_in", wait.Round(time.Millisecond))
+	level := slog.LevelWarn
+	if s.hurried {
+		level = slog.LevelDebug // it has been said
+	}
+	s.c.log.Log(ctx, level, "sync failed", "cause", cause(err), "retry_in", wait.Round(time.Millisecond))
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	hurry := s.c.line.hurry
@@ -185,7 +198,9 @@ func (s *syncer) failed(ctx context.Context, err error) {
 	}
 	select {
 	case <-timer.C:
+		s.hurried = false
 	case <-hurry:
+		s.hurried, s.backoff = true, before
 	case <-ctx.Done():
 	}
 }

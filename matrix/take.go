@@ -20,15 +20,28 @@ func (s *syncer) take(ctx context.Context, resp *syncResponse) error {
 	if err != nil {
 		return err
 	}
+	news, renewed, err := s.c.keys.take(ctx, &resp.keySync)
+	if err != nil {
+		return err
+	}
 	left := s.findLeft(ctx, resp)
 	s.takeAccountData(resp)
+	for _, evt := range s.late.retry(news) {
+		s.receiveSealed(ctx, evt)
+	}
 	for at, room := range resp.Rooms.Join {
-		s.takeRoom(at, room, gaps[at])
+		s.takeRoom(ctx, at, room, gaps[at])
+		renewed = renewed || room.hasMembers(at)
 	}
 	for _, at := range left {
 		s.leave(at)
 	}
-	s.c.roster.settle(old)
+	for _, shut := range s.c.roster.settle(old) {
+		s.c.tell(func(to Receiver) { to.CloseRoom(shut.room, shut.why) })
+	}
+	if renewed {
+		s.repeat(ctx)
+	}
 	s.since = resp.NextBatch
 	// Stored even if ctx has just ended: what was passed on once must not come
 	// again at the next start.
@@ -44,22 +57,45 @@ func (s *syncer) take(ctx context.Context, resp *syncResponse) error {
 	return nil
 }
 
-// takeAccountData reads m.direct.
-func (s *syncer) takeAccountData(resp *syncResponse) {
-	for _, evt := range resp.AccountData.decode("") {
-		if evt.Type.Type != event.AccountDataDirectChats.Type {
+// repeat finds the rooms in which a device has appeared that could not read
+// what was sent there: one of a member, or of a new member.
+func (s *syncer) repeat(ctx context.Context) {
+	for _, room := range s.c.roster.list() {
+		if !room.Encrypted {
 			continue
 		}
-		direct := parseDirect(evt.Content.VeryRaw)
-		s.c.roster.setDirect(direct)
-		s.unsaved.add(func(ctx context.Context, st *store) error { return st.saveDirect(ctx, direct) })
+		outgrown, err := s.c.keys.outgrown(ctx, room.ID, s.c.roster.members(room.ID))
+		if err != nil {
+			s.c.log.Warn("new devices in a room can't be looked for", "room", room.ID, "cause", cause(err))
+		}
+		if outgrown {
+			s.c.tell(func(to Receiver) { to.Repeat(room.ID) })
+		}
+	}
+}
+
+// takeAccountData reads m.direct and m.ignored_user_list.
+func (s *syncer) takeAccountData(resp *syncResponse) {
+	for _, evt := range resp.AccountData.decode("") {
+		switch evt.Type.Type {
+		case event.AccountDataDirectChats.Type:
+			direct := parseDirect(evt.Content.VeryRaw)
+			s.c.roster.setDirect(direct)
+			s.unsaved.add(func(ctx context.Context, st *store) error { return st.saveDirect(ctx, direct) })
+		case event.AccountDataIgnoredUserList.Type:
+			ignored := parseIgnored(evt.Content.VeryRaw)
+			for _, user := range s.c.roster.setIgnored(ignored) {
+				s.c.tell(func(to Receiver) { to.CloseUser(user, "you ignore this user") })
+			}
+			s.unsaved.add(func(ctx context.Context, st *store) error { return st.saveIgnored(ctx, ignored) })
+		}
 	}
 }
 
 // takeRoom reads what is new in a joined room, in the room's order: first the
 // state before the timeline, then what was missing from the timeline, then the
 // timeline.
-func (s *syncer) takeRoom(at transfer.RoomID, joined *joinedRoom, gap []*event.Event) {
+func (s *syncer) takeRoom(ctx context.Context, at transfer.RoomID, joined *joinedRoom, gap []*event.Event) {
 	if joined == nil || at == "" || len(at) > maxLabel {
 		return
 	}
@@ -75,13 +111,13 @@ func (s *syncer) takeRoom(at transfer.RoomID, joined *joinedRoom, gap []*event.E
 		s.takeState(evt)
 	}
 	for _, evt := range gap {
-		s.c.receive(evt)
+		s.receiveEvent(ctx, evt)
 	}
 	for _, evt := range joined.Timeline.decode(at) {
 		if evt.StateKey != nil {
 			s.takeState(evt)
 		} else {
-			s.c.receive(evt)
+			s.receiveEvent(ctx, evt)
 		}
 	}
 	if row, ok := s.c.roster.settleRoom(at); ok {
@@ -134,10 +170,5 @@ func (s *syncer) leave(at transfer.RoomID) {
 		return
 	}
 	s.unsaved.add(func(ctx context.Context, st *store) error { return st.dropRoom(ctx, at) })
-	s.c.mu.Lock()
-	tell := s.c.onLeave
-	s.c.mu.Unlock()
-	if tell != nil {
-		tell(at)
-	}
+	s.c.tell(func(to Receiver) { to.CloseRoom(at, "you are no longer in the room") })
 }

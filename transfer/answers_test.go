@@ -236,3 +236,34 @@ func TestTrustText(t *testing.T) {
 		t.Error("a trust that does not exist was read")
 	}
 }
+
+// TestRepeat: an invite that nobody has answered is sent once more, and is the
+// same offer to those who know it.
+func TestRepeat(t *testing.T) {
+	h := newHouse(t, nil)
+	invites := make(chan struct{}, 10)
+	h.Filter(func(_ transfer.Peer, m transfer.Message) error {
+		if _, ok := m.(*transfer.Invite); ok {
+			invites <- struct{}{}
+		}
+		return nil
+	})
+	out, done := h.offer(t, content(10))
+	in := awaitOffer(t, h.bob.Exchange)
+	awaitState(t, h.alice.Exchange, out, transfer.Offered)
+	<-invites
+	h.alice.Exchange.Repeat("!other:test")
+	h.alice.Exchange.Repeat(h.Room)
+	<-invites
+	h.alice.Exchange.Repeat(h.Room)
+	if got, err := readAll(t.Context(), in); err != nil || len(got) != 10 {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	wantErr(t, "Finish", <-done, nil)
+	if len(invites) != 0 {
+		t.Error("the invite was repeated again")
+	}
+	if list := h.bob.Exchange.Incoming(); len(list) != 1 {
+		t.Errorf("%d offers", len(list))
+	}
+}

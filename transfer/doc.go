@@ -30,8 +30,8 @@
 //
 // Each transfer has one goroutine, which the Exchange waits for in Close, and
 // which waits for those it starts. The locks are, in the order in which they
-// may be taken: Exchange.mu, transfer.mu, spool.mu, cache.mu, call.mu. None is
-// held while something is sent or waited for.
+// may be taken: Reader.mu, Incoming.accepting, Exchange.mu, transfer.mu, spool.mu,
+// cache.mu, call.mu. None is held while something is sent or waited for.
 //
 // # Limitations
 //

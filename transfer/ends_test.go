@@ -379,15 +379,37 @@ func TestOffline(t *testing.T) {
 	wantErr(t, "Finish", <-done, transfer.ErrOffline)
 }
 
-func TestLeaveRoom(t *testing.T) {
+// TestCloseRoom: a room that may not be used any more ends what is open in it.
+func TestCloseRoom(t *testing.T) {
 	h := newHouse(t, nil)
 	_, done := h.offer(t, content(10))
 	in := awaitOffer(t, h.bob.Exchange)
-	h.alice.Exchange.LeaveRoom("!other:test")
-	h.bob.Exchange.LeaveRoom(h.Room)
+	h.alice.Exchange.CloseRoom("!other:test", "gone")
+	h.bob.Exchange.CloseRoom(h.Room, "gone")
 	wantErr(t, "in", in.Err(), transfer.ErrNotAllowed)
-	h.alice.Exchange.LeaveRoom(h.Room)
+	h.alice.Exchange.CloseRoom(h.Room, "gone")
 	wantErr(t, "Finish", <-done, transfer.ErrNotAllowed)
+}
+
+// TestCloseUser: what somebody who is ignored offers is not there any more, and
+// what is offered to them is.
+func TestCloseUser(t *testing.T) {
+	h := newHouse(t, nil)
+	h.offer(t, content(10))
+	in := awaitOffer(t, h.bob.Exchange)
+	h.alice.Exchange.CloseUser(h.bob.Self.User, "ignored")
+	h.bob.Exchange.CloseUser(h.bob.Self.User, "ignored")
+	if list := h.bob.Exchange.Incoming(); len(list) != 1 {
+		t.Fatalf("%d offers", len(list))
+	}
+	h.bob.Exchange.CloseUser(h.alice.Self.User, "ignored")
+	wantErr(t, "in", in.Err(), transfer.ErrNotAllowed)
+	if list := h.bob.Exchange.Incoming(); len(list) != 0 {
+		t.Fatalf("%d offers of somebody who is ignored", len(list))
+	}
+	if all := h.alice.Exchange.Status(); len(all) != 1 || all[0].State.Ended() {
+		t.Fatalf("the sender's side: %+v", all)
+	}
 }
 
 func TestClosedExchange(t *testing.T) {

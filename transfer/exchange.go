@@ -192,15 +192,38 @@ func (x *Exchange) notify() {
 	}
 }
 
-// LeaveRoom ends the transfers of a room that this user is no longer in.
-func (x *Exchange) LeaveRoom(room RoomID) { x.CloseRoom(room, "you are no longer in the room") }
-
 // CloseRoom ends the transfers of a room that may not be used any more, for
 // the reason why.
 func (x *Exchange) CloseRoom(room RoomID, why string) {
 	for _, t := range x.live() {
 		if t.room == room {
 			t.end(fmt.Errorf("%w: %s", ErrNotAllowed, why))
+		}
+	}
+}
+
+// Repeat sends the invites of a room that nobody has answered once more, each
+// of them once only: homeservers allow few events. It is for rooms in which a
+// device has appeared that could not read them.
+func (x *Exchange) Repeat(room RoomID) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, o := range x.outgoing {
+		if o.room == room && !o.repeated && o.isOffered() {
+			o.repeated = true
+			o.again <- struct{}{} // has room: this is the only time
+		}
+	}
+}
+
+// CloseUser ends what a user offers to us, for the reason why.
+func (x *Exchange) CloseUser(user UserID, why string) {
+	x.mu.Lock()
+	all := append([]*Incoming(nil), x.incoming...)
+	x.mu.Unlock()
+	for _, in := range all {
+		if in.from.User == user {
+			in.end(fmt.Errorf("%w: %s", ErrNotAllowed, why))
 		}
 	}
 }
@@ -306,14 +329,12 @@ func (x *Exchange) remember(k key, lifetime time.Duration) {
 	now := time.Now()
 	if len(x.past) >= maxPast {
 		for k, until := range x.past {
-			if now.After(until) {
+			if now.After(until) || len(x.past) >= maxPast { // any one, if need be
 				delete(x.past, k)
 			}
 		}
 	}
-	if len(x.past) < maxPast {
-		x.past[k] = now.Add(lifetime)
-	}
+	x.past[k] = now.Add(lifetime)
 }
 
 // extension is what matrixfs adds to a message of ours.

@@ -18,12 +18,14 @@ type Incoming struct {
 	// and will say who won, or because ours came first. Only run's goroutines
 	// use it, one after the other.
 	decided  bool
-	accept   chan struct{}
-	onAccept sync.Once
-	retired  bool // run is done; guarded by Exchange.mu
+	declines declines      // if another device of ours made the offer; used like decided
+	accept   chan struct{} // capacity 1: filled by whoever has accepted
+	retired  bool          // run is done; guarded by Exchange.mu
+
+	accepting sync.Mutex // held while the offer is accepted, or that is taken back
 
 	// All below is guarded by transfer.mu.
-	spool       *spool // set when accepted, and then for good
+	spool       *spool // set while accepted
 	call        *call  // set while connected
 	answer      EventID
 	removed     bool
@@ -31,7 +33,7 @@ type Incoming struct {
 }
 
 func newIncoming(x *Exchange, r Received, m *Invite) *Incoming {
-	in := &Incoming{from: claimed(r), offer: m.SDP, decided: m.Ext != nil, accept: make(chan struct{})}
+	in := &Incoming{from: claimed(r), offer: m.SDP, decided: m.Ext != nil, declines: declines{}, accept: make(chan struct{}, 1)}
 	in.init(x, In, r.Room, m.ID)
 	in.info, in.peer, in.trust = m.File, in.from, r.Trust
 	in.state = Offered
@@ -46,18 +48,38 @@ func (in *Incoming) Accept() error {
 	if err := in.Err(); err != nil {
 		return err
 	}
-	in.onAccept.Do(func() {
-		sp := in.x.cache.newSpool()
-		in.setSpool(sp)
-		if !in.step(evAnswer, nil) {
-			in.setSpool(nil)
-			return
-		}
-		// Whatever ends the transfer ends the waiting of its readers at once.
-		context.AfterFunc(in.ctx, func() { sp.finish(context.Cause(in.ctx)) })
-		close(in.accept)
-	})
+	in.accepting.Lock()
+	defer in.accepting.Unlock()
+	if in.started() {
+		return in.Err()
+	}
+	sp := in.x.cache.newSpool()
+	in.setSpool(sp)
+	if !in.step(evAnswer, nil) {
+		in.setSpool(nil)
+		return in.Err()
+	}
+	// Whatever ends the transfer ends the waiting of its readers at once.
+	context.AfterFunc(in.ctx, func() { sp.finish(context.Cause(in.ctx)) })
+	in.accept <- struct{}{} // has room: only Offered can be accepted
 	return in.Err()
+}
+
+// retract takes it back that the offer was accepted, because the answer could
+// not be sent, and reports whether the offer stands. Whoever reads gets why.
+func (in *Incoming) retract(why error) bool {
+	in.accepting.Lock()
+	defer in.accepting.Unlock()
+	in.mu.Lock()
+	sp := in.spool
+	in.mu.Unlock()
+	if !in.step(evRetract, nil) {
+		return false
+	}
+	in.setSpool(nil)
+	sp.finish(why)
+	sp.drop()
+	return true
 }
 
 func (in *Incoming) setSpool(sp *spool) {
@@ -92,12 +114,6 @@ func (in *Incoming) Cancel() {
 	if !in.isOffered() {
 		in.end(ErrAborted)
 	}
-}
-
-func (in *Incoming) isOffered() bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return in.state == Offered
 }
 
 // Status tells how the transfer stands.
@@ -170,10 +186,21 @@ func (in *Incoming) goodbye() {
 
 // drive takes the offer to its end, and returns why it ended.
 func (in *Incoming) drive() error {
-	early, err := in.awaitAccept()
-	if err != nil {
-		return err
+	var early early
+	for {
+		if err := in.awaitAccept(&early); err != nil {
+			return err
+		}
+		err := in.take(early)
+		if !errors.Is(err, ErrOffline) || !in.retract(err) {
+			return err
+		}
 	}
+}
+
+// take answers the offer and gets the file. The error is ErrOffline if the
+// answer could not be sent.
+func (in *Incoming) take(early early) error {
 	servers, err := in.x.cfg.Signaller.TURNServers(in.ctx)
 	if err != nil {
 		in.log.Info("no TURN servers", "error", err)
@@ -185,18 +212,15 @@ func (in *Incoming) drive() error {
 	if err != nil {
 		return fmt.Errorf("%w: %v", ErrLost, err)
 	}
-	in.mu.Lock()
-	in.call = c
-	in.mu.Unlock()
-	for _, r := range early {
-		addCandidates(c, in.from, r)
-	}
+	in.setCall(c)
+	early.give(c, in.from)
 	over, stop := context.WithCancel(in.ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop()
 	wg.Go(func() { in.listen(over, c) })
 	if err := in.sendAnswer(c); err != nil {
+		c.close()
 		return err
 	}
 	l, err := c.open(in.ctx)
@@ -211,6 +235,12 @@ func (in *Incoming) drive() error {
 	in.complete()
 	in.linger(c)
 	return nil
+}
+
+func (in *Incoming) setCall(c *call) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.call = c
 }
 
 // complete makes the file's end known.
@@ -236,29 +266,28 @@ func (in *Incoming) linger(c *call) {
 }
 
 // awaitAccept waits until the offer is accepted, for as long as it lives. It
-// gives the candidates that have come.
-func (in *Incoming) awaitAccept() ([]Received, error) {
-	var early []Received
+// keeps the candidates that come.
+func (in *Incoming) awaitAccept(early *early) error {
 	timer := time.NewTimer(time.Until(in.expires))
 	defer timer.Stop()
 	for {
 		select {
 		case <-in.accept:
-			return early, nil
+			return nil
 		case r := <-in.inbox:
-			if _, ok := r.Message.(*Candidates); ok && claimed(r).couldBe(in.from) && len(early) < inboxSize {
-				early = append(early, r)
+			if claimed(r).couldBe(in.from) {
+				early.add(r)
 			}
 			if err := in.overheard(r); err != nil {
-				return nil, err
+				return err
 			}
 		case <-timer.C:
 			// Whoever accepted in the last moment has moved the state on.
 			if in.step(evExpire, ErrExpired) {
-				return nil, ErrExpired
+				return ErrExpired
 			}
 		case <-in.ctx.Done():
-			return nil, context.Cause(in.ctx)
+			return context.Cause(in.ctx)
 		}
 	}
 }
@@ -277,6 +306,9 @@ func (in *Incoming) overheard(r Received) error {
 		// Our own cancel comes back after the end, if this run sent it.
 		if r.From.User == in.x.cfg.Self.User {
 			return fmt.Errorf("%w: declined on another device, or by an earlier run", ErrElsewhere)
+		}
+		if in.from.User == in.x.cfg.Self.User && in.declines.add(in.x, in.room, r.From.User) {
+			return ErrRejected // another device of ours made the offer
 		}
 	case *Candidates:
 		if c := m.Ext.chosen(); c != nil && fromOfferer && !in.won(c) {
@@ -337,9 +369,11 @@ func (in *Incoming) sendAnswer(c *call) error {
 
 // Reader reads an incoming file. Its methods are safe for concurrent use.
 type Reader struct {
-	in   *Incoming
-	once sync.Once
-	mark *readMark // set by once
+	in *Incoming
+
+	mu     sync.Mutex // guards all below; taken before any other lock
+	mark   *readMark  // set by the first read
+	closed bool
 }
 
 // ReadAt accepts the offer if nobody has, waits until p can be filled, and
@@ -347,25 +381,34 @@ type Reader struct {
 // the end of a file that is complete; otherwise the error says why there is no
 // more. If ctx ends first it returns 0 and ctx.Err().
 func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
-	if err := r.in.Accept(); err != nil && !r.in.started() {
+	mark, err := r.begin()
+	if mark == nil {
 		return 0, err
 	}
-	sp := r.open()
-	if sp == nil {
-		return 0, r.in.Err()
-	}
-	return sp.readAt(ctx, r.mark, p, off)
+	return mark.spool.readAt(ctx, mark, p, off)
 }
 
-// open registers the reader with the spool, once there is one.
-func (r *Reader) open() *spool {
+// begin accepts the offer and registers the reader with the spool, at the first
+// call. A reader stays with its spool, even where the answer could not be sent:
+// its file has failed then.
+func (r *Reader) begin() (*readMark, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mark != nil || r.closed {
+		return r.mark, ErrAborted
+	}
+	err := r.in.Accept()
 	r.in.mu.Lock()
 	sp := r.in.spool
 	r.in.mu.Unlock()
-	if sp != nil {
-		r.once.Do(func() { r.mark = sp.enter() })
+	switch {
+	case sp == nil && err == nil:
+		return nil, ErrOffline // it was accepted, and taken back at once
+	case sp == nil:
+		return nil, err
 	}
-	return sp
+	r.mark = sp.enter()
+	return r.mark, nil
 }
 
 func (in *Incoming) hasSpool(s *spool) bool {
@@ -392,8 +435,11 @@ func (in *Incoming) started() bool {
 
 // Close ends the reader. It never waits, and cancels nothing.
 func (r *Reader) Close() {
-	r.once.Do(func() {})
-	if r.mark != nil {
-		r.mark.spool.leave(r.mark)
+	r.mu.Lock()
+	mark := r.mark
+	r.closed = true
+	r.mu.Unlock()
+	if mark != nil {
+		mark.spool.leave(mark)
 	}
 }

@@ -32,11 +32,13 @@ type Outgoing struct {
 	finished bool  // no more bytes will come
 	frozen   bool  // the invite is made: name and size are fixed
 	started  *time.Timer
-	rejected map[UserID]bool // who declined; only run's goroutine uses it
+	again    chan struct{} // capacity 1: the invite is to be sent once more
+	repeated bool          // it was; guarded by Exchange.mu
+	declines declines      // only run's goroutine uses it
 }
 
 func newOutgoing(x *Exchange, room RoomID, name string) *Outgoing {
-	o := &Outgoing{size: -1, rejected: map[UserID]bool{}}
+	o := &Outgoing{size: -1, declines: declines{}, again: make(chan struct{}, 1)}
 	o.init(x, Out, room, NewID())
 	o.info = FileInfo{Name: name, Size: -1}
 	return o
@@ -236,7 +238,7 @@ func (o *Outgoing) drive() (why error) {
 	if err := o.invite(sdp); err != nil {
 		return err
 	}
-	answer, err := o.awaitAnswer()
+	answer, err := o.awaitAnswer(sdp)
 	if err != nil {
 		return err
 	}
@@ -261,7 +263,7 @@ func (o *Outgoing) awaitBytes() error {
 	}
 }
 
-// invite fixes what is offered and tells the room.
+// invite fixes what is offered and tells the room, for the first time.
 func (o *Outgoing) invite(sdp string) error {
 	o.mu.Lock()
 	o.frozen = true
@@ -308,13 +310,13 @@ func mimeType(name string, head []byte) string {
 type answered struct {
 	Received
 	answer *Answer
-	early  []Received
+	early  early
 }
 
 // awaitAnswer waits for the first answer that can be taken, for as long as the
 // offer lives.
-func (o *Outgoing) awaitAnswer() (answered, error) {
-	var early []Received // candidates; whose, the answer will tell
+func (o *Outgoing) awaitAnswer(sdp string) (answered, error) {
+	var early early // whose, the answer will tell
 	timer := time.NewTimer(o.x.cfg.Lifetime)
 	defer timer.Stop()
 	for {
@@ -332,14 +334,14 @@ func (o *Outgoing) awaitAnswer() (answered, error) {
 				o.step(evAnswer, nil)
 				return answered{r, m, early}, nil
 			case *Candidates:
-				if len(early) < inboxSize {
-					early = append(early, r)
-				}
+				early.add(r)
 			case *Cancel:
 				if err := o.decline(r); err != nil {
 					return answered{}, err
 				}
 			}
+		case <-o.again:
+			o.repeat(sdp)
 		case <-timer.C:
 			return answered{}, ErrExpired
 		case <-o.ctx.Done():
@@ -348,27 +350,23 @@ func (o *Outgoing) awaitAnswer() (answered, error) {
 	}
 }
 
-// decline counts a cancel that came before any answer. In a room of two it is
-// a refusal; in a larger one the offer stands until everybody has declined. A
-// device of our own that is not interested decides only where there is nobody
-// else.
+// repeat sends the invite once more, for devices that could not read it the
+// first time. Those that could know it by its ID.
+func (o *Outgoing) repeat(sdp string) {
+	o.mu.Lock()
+	m := &Invite{ID: o.id, Lifetime: time.Until(o.expires), File: o.info, SDP: sdp, Ext: o.x.extension("")}
+	o.mu.Unlock()
+	if m.Lifetime > 0 {
+		o.tell(o.ctx, m)
+	}
+}
+
+// decline counts a cancel that came before any answer.
 func (o *Outgoing) decline(r Received) error {
-	self := o.x.cfg.Self.User
-	others := 0
-	o.rejected[r.From.User] = true
-	for _, user := range o.x.cfg.Signaller.Members(o.room) {
-		if user == self {
-			continue
-		}
-		others++
-		if !o.rejected[user] {
-			return nil
-		}
+	if o.declines.add(o.x, o.room, r.From.User) {
+		return ErrRejected
 	}
-	if others > 0 && r.From.User == self {
-		return nil
-	}
-	return ErrRejected
+	return nil
 }
 
 // connect makes the connection that the answer leads to, and streams.
@@ -384,9 +382,7 @@ func (o *Outgoing) connect(c *call, offer string, a answered) error {
 		return fmt.Errorf("%w: %v", ErrLost, err)
 	}
 	peer := claimed(a.Received)
-	for _, r := range a.early {
-		addCandidates(c, peer, r)
-	}
+	a.early.give(c, peer)
 	over, stop := context.WithCancel(o.ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()

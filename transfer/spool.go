@@ -48,8 +48,11 @@ func (s *spool) append(ctx context.Context, p []byte) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dropped {
+	switch {
+	case s.dropped:
 		return ErrAborted
+	case s.over:
+		return s.err
 	}
 	if s.file == nil {
 		f, err := s.cache.create()
@@ -191,7 +194,7 @@ func (s *spool) readAt(ctx context.Context, m *readMark, p []byte, off int64) (i
 func (s *spool) tryRead(m *readMark, p []byte, off int64) (n int, err error, ok bool) {
 	want := off + int64(len(p))
 	switch {
-	case s.over && s.err != nil && want > s.end:
+	case s.over && s.err != nil && (want > s.end || s.file == nil):
 		return 0, s.err, true
 	case off < s.start:
 		return 0, ErrPassed, true
@@ -215,7 +218,7 @@ func (s *spool) tryRead(m *readMark, p []byte, off int64) (n int, err error, ok 
 }
 
 // finish says that no more bytes will come: the file is complete, or err says
-// why not. Only the first call counts.
+// why not. Then the bytes go with the last reader. Only the first call counts.
 func (s *spool) finish(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -224,6 +227,9 @@ func (s *spool) finish(err error) {
 	}
 	s.over, s.err = true, err
 	s.changed.wake()
+	if err != nil && len(s.marks) == 0 {
+		s.free()
+	}
 }
 
 // enter registers a reader at the start of the file.
@@ -247,7 +253,7 @@ func (s *spool) leave(m *readMark) {
 	s.changed.wake()
 	switch {
 	case len(s.marks) > 0:
-	case s.dropped:
+	case s.dropped, s.err != nil:
 		s.free()
 	case s.readWhole:
 		s.cache.spare(s)

@@ -65,6 +65,7 @@ type event int
 const (
 	evInvite    event = iota // the invite was sent
 	evAnswer                 // an answer was sent (incoming) or taken (outgoing)
+	evRetract                // our answer could not be sent (incoming)
 	evOpen                   // the data channel opened
 	evComplete               // the receiving device has every byte
 	evReject                 // the other side declined
@@ -76,7 +77,7 @@ const (
 )
 
 var eventNames = [numEvents]string{
-	"invite", "answer", "open", "complete", "reject", "expire", "elsewhere", "cancel", "fail",
+	"invite", "answer", "retract", "open", "complete", "reject", "expire", "elsewhere", "cancel", "fail",
 }
 
 func (e event) String() string { return eventNames[e] }
@@ -96,6 +97,10 @@ func (s State) next(e event) (State, bool) {
 	case evAnswer:
 		if s == Offered {
 			return Connecting, true // the first valid answer; a later one finds Connecting
+		}
+	case evRetract:
+		if s == Connecting {
+			return Offered, true // nobody knows that we accepted: the offer stands
 		}
 	case evOpen:
 		if s == Connecting {

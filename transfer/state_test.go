@@ -8,7 +8,7 @@ func TestTransitions(t *testing.T) {
 	edges := map[State]map[event]State{
 		Preparing:  {evInvite: Offered, evCancel: Cancelled, evFail: Failed},
 		Offered:    {evAnswer: Connecting, evReject: Rejected, evExpire: Expired, evElsewhere: Elsewhere, evCancel: Cancelled, evFail: Failed},
-		Connecting: {evOpen: Streaming, evElsewhere: Elsewhere, evCancel: Cancelled, evFail: Failed},
+		Connecting: {evRetract: Offered, evOpen: Streaming, evElsewhere: Elsewhere, evCancel: Cancelled, evFail: Failed},
 		Streaming:  {evComplete: Delivered, evCancel: Cancelled, evFail: Failed},
 	}
 	for s := State(0); s < numStates; s++ {

@@ -180,6 +180,13 @@ func (t *transfer) connected(path func() string) {
 	t.meter.note(t.bytes, time.Now())
 }
 
+// isOffered reports whether nobody has accepted yet.
+func (t *transfer) isOffered() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.state == Offered
+}
+
 // ID is the transfer_id. It is unique only together with the room and the
 // user who chose it.
 func (t *transfer) ID() ID { return t.id }

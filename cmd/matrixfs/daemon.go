@@ -27,15 +27,16 @@ const (
 
 // daemonOptions says what a daemon works with.
 type daemonOptions struct {
-	stateDir    string
-	mountpoint  string // absolute
-	lifetime    time.Duration
-	cacheSize   int64
-	allowPublic bool
-	relayOnly   bool
-	keepEvents  bool
-	debugFUSE   bool
-	log         *slog.Logger
+	stateDir        string
+	mountpoint      string // absolute
+	lifetime        time.Duration
+	cacheSize       int64
+	allowPublic     bool
+	requireVerified bool
+	relayOnly       bool
+	keepEvents      bool
+	debugFUSE       bool
+	log             *slog.Logger
 }
 
 // daemon is a running mount: the account, the exchange, the control socket
@@ -79,6 +80,9 @@ func (d *daemon) start(ctx context.Context) error {
 	if o.allowPublic {
 		options = append(options, matrix.AllowPublic())
 	}
+	if o.requireVerified {
+		options = append(options, matrix.RequireVerified())
+	}
 	if o.keepEvents {
 		options = append(options, matrix.KeepEvents())
 	}
@@ -91,6 +95,10 @@ func (d *daemon) start(ctx context.Context) error {
 		return err
 	}
 	account := d.client.Account()
+	least := transfer.TrustNone
+	if o.requireVerified {
+		least = transfer.TrustVerified
+	}
 	d.exchange, err = transfer.New(transfer.Config{
 		Self:      transfer.Peer{User: account.User, Device: account.Device},
 		Signaller: d.client,
@@ -99,13 +107,13 @@ func (d *daemon) start(ctx context.Context) error {
 		Lifetime:  o.lifetime,
 		Loopback:  onLoopback(account.Homeserver),
 		RelayOnly: o.relayOnly,
+		MinTrust:  least,
 		Logger:    d.log,
 	})
 	if err != nil {
 		return err
 	}
-	d.client.SetReceiver(d.exchange.Receive)
-	d.client.SetLeaveHandler(d.exchange.LeaveRoom)
+	d.client.SetReceiver(d.exchange)
 	if d.control, err = startControl(o.stateDir, d.report, d.log); err != nil {
 		return err
 	}

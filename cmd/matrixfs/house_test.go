@@ -183,8 +183,27 @@ func (h *house) person(t *testing.T) person {
 	return person{user}
 }
 
-// room makes a private room that all of them have joined.
+// roomsEnv chooses what kind of rooms the tests use: "encrypted", or else
+// rooms that are not. What a person sees is the same.
+const roomsEnv = "MATRIXFS_TEST_ROOMS"
+
+// room makes a private room that all of them have joined, of the kind that was
+// chosen for all tests.
 func (h *house) room(t *testing.T, creator person, others ...person) string {
+	t.Helper()
+	switch kind := os.Getenv(roomsEnv); kind {
+	case "", "plain":
+		return h.makeRoom(t, creator, others)
+	case "encrypted":
+		return h.makeRoom(t, creator, others, matrixtest.Encrypted())
+	default:
+		t.Fatalf("%s is %q: set it to plain or encrypted", roomsEnv, kind)
+		return ""
+	}
+}
+
+// makeRoom makes a room that only those who are invited can join.
+func (h *house) makeRoom(t *testing.T, creator person, others []person, options ...matrixtest.RoomOption) string {
 	t.Helper()
 	members := make([]*matrixtest.User, len(others))
 	for i, other := range others {
@@ -192,7 +211,7 @@ func (h *house) room(t *testing.T, creator person, others ...person) string {
 	}
 	registering.Lock()
 	defer registering.Unlock()
-	room, err := creator.CreateRoom(t.Context(), members)
+	room, err := creator.CreateRoom(t.Context(), members, options...)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, h.server.Output())
 	}

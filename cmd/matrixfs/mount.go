@@ -16,15 +16,16 @@ import (
 // mountCommand mounts the rooms and stays in the foreground.
 type mountCommand struct {
 	stateFlag
-	Lifetime    time.Duration `default:"10m" placeholder:"TIME" help:"How long an offer waits for somebody to accept it (default 10m)."`
-	CacheSize   byteSize      `default:"4GiB" placeholder:"SIZE" help:"Disk space for received files, all together (default 4GiB)."`
-	AllowPublic bool          `help:"Also use rooms that anybody can join or read."`
-	RelayOnly   bool          `help:"Hide our network address from the other side: connect through the homeserver's TURN server only."`
-	KeepEvents  bool          `help:"Leave our messages in the rooms; they are redacted otherwise, once a transfer is over."`
-	Verbose     bool          `short:"v" help:"Say what is going on."`
-	DebugFUSE   bool          `name:"debug-fuse" help:"Log every file system operation."`
-	CheckLeaks  bool          `hidden:"" env:"MATRIXFS_CHECK_LEAKS" help:"Fail if goroutines are left at the end."`
-	Mountpoint  string        `arg:"" help:"An empty directory."`
+	Lifetime        time.Duration `default:"10m" placeholder:"TIME" help:"How long an offer waits for somebody to accept it (default 10m)."`
+	CacheSize       byteSize      `default:"4GiB" placeholder:"SIZE" help:"Disk space for received files, all together (default 4GiB)."`
+	AllowPublic     bool          `help:"Also use rooms that anybody can join or read."`
+	RequireVerified bool          `help:"Deal with verified devices only (see matrixfs verify), and only in encrypted rooms."`
+	RelayOnly       bool          `help:"Hide our network address from the other side: connect through the homeserver's TURN server only."`
+	KeepEvents      bool          `help:"Leave our messages in the rooms; they are redacted otherwise, once a transfer is over."`
+	Verbose         bool          `short:"v" help:"Say what is going on."`
+	DebugFUSE       bool          `name:"debug-fuse" help:"Log every file system operation."`
+	CheckLeaks      bool          `hidden:"" env:"MATRIXFS_CHECK_LEAKS" help:"Fail if goroutines are left at the end."`
+	Mountpoint      string        `arg:"" help:"An empty directory."`
 }
 
 // minLifetime: an answer needs a second or two to get here.
@@ -76,15 +77,16 @@ func (c *mountCommand) options(con *console) (daemonOptions, error) {
 		level = slog.LevelInfo
 	}
 	return daemonOptions{
-		stateDir:    dir,
-		mountpoint:  point,
-		lifetime:    c.Lifetime,
-		cacheSize:   int64(c.CacheSize),
-		allowPublic: c.AllowPublic,
-		relayOnly:   c.RelayOnly,
-		keepEvents:  c.KeepEvents,
-		debugFUSE:   c.DebugFUSE,
-		log:         slog.New(slog.NewTextHandler(con.err, &slog.HandlerOptions{Level: level})),
+		stateDir:        dir,
+		mountpoint:      point,
+		lifetime:        c.Lifetime,
+		cacheSize:       int64(c.CacheSize),
+		allowPublic:     c.AllowPublic,
+		requireVerified: c.RequireVerified,
+		relayOnly:       c.RelayOnly,
+		keepEvents:      c.KeepEvents,
+		debugFUSE:       c.DebugFUSE,
+		log:             slog.New(slog.NewTextHandler(con.err, &slog.HandlerOptions{Level: level})),
 	}, nil
 }
 

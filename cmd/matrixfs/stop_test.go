@@ -93,7 +93,11 @@ func TestStopWhileConnecting(t *testing.T) {
 	})
 	t.Run("sender", func(t *testing.T) {
 		t.Parallel()
-		alice, bob, room := home(t).pair(t)
+		h := home(t)
+		ann, ben := h.person(t), h.person(t)
+		room := h.makeRoom(t, ann, []person{ben}) // in which an answer can be made up
+		alice, bob := h.login(t, ann).mount(), h.login(t, ben).mount()
+		h.inRoom(t, room, alice, bob)
 		cp := start(t, "cp", sample(t, "offer", 3<<20), alice.room(room))
 		bob.awaits(t, "offer")
 		id := alice.reaches(t, "offer", "offered", 0).ID

@@ -106,6 +106,32 @@ func (u *User) SendEvent(ctx context.Context, room transfer.RoomID, kind string,
 	return transfer.EventID(resp.EventID), nil
 }
 
+// Shown is an event of a room as the homeserver shows it later.
+type Shown struct {
+	Type   string
+	Sender transfer.UserID
+	// Empty: there is nothing in it, because it was redacted.
+	Empty bool
+}
+
+// maxHistory is how many events History gives.
+const maxHistory = 200
+
+// History gives the last events of a room that are not state, the latest first.
+func (u *User) History(ctx context.Context, room transfer.RoomID) ([]Shown, error) {
+	page, err := u.API.Messages(ctx, id.RoomID(room), "", "", mautrix.DirectionBackward, nil, maxHistory)
+	if err != nil {
+		return nil, err
+	}
+	var list []Shown
+	for _, evt := range page.Chunk {
+		if evt.StateKey == nil {
+			list = append(list, Shown{evt.Type.Type, transfer.UserID(evt.Sender), string(evt.Content.VeryRaw) == "{}"})
+		}
+	}
+	return list, nil
+}
+
 // SetState sends any content as a state event.
 func (u *User) SetState(ctx context.Context, room transfer.RoomID, kind event.Type, content any) error {
 	_, err := u.API.SendStateEvent(ctx, id.RoomID(room), kind, "", content)

@@ -1,3 +1,0 @@
--- v4: Nothing yet
-
-SELECT 1;
