@@ -69,6 +69,13 @@ func TestDiscover(t *testing.T) {
 		}, ""},
 		{"never", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, ""},
 	}
+	reasons := map[string]string{
+		"server error":          "HTTP status 500",
+		"http":                  "no https address",
+		"huge":                  "too long",
+		"redirects without end": "too many redirects",
+		"a redirect to http":    "a redirect away from https",
+	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			ctx := t.Context()
@@ -83,6 +90,9 @@ func TestDiscover(t *testing.T) {
 			}
 			if err == nil {
 				return
+			}
+			if says := reasons[tt.name]; !strings.Contains(err.Error(), says) {
+				t.Errorf("error is %v, want %q", err, says)
 			}
 			t.Log(err)
 			if !errors.Is(err, ErrNoServer) && ctx.Err() == nil || strings.Contains(err.Error(), "\n") {
