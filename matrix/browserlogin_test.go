@@ -327,6 +327,9 @@ func TestOAuthMetadataIsWrong(t *testing.T) {
 			defer d.server.Clear()
 			d.server.Answer(2, http.MethodGet, "/auth_metadata", http.StatusOK, body)
 			dir, _, err := d.login(t.Context(), matrix.MethodOAuthBrowser, &matrixtest.Browser{Stay: true}, nil)
+			if name != "nobody registers" {
+				wantError(t, err, matrix.ErrMethod)
+			}
 			d.nothingLeft(dir, err)
 			dir, _, err = d.login(t.Context(), matrix.MethodPassword, &matrixtest.Browser{}, nil)
 			if err != nil {
