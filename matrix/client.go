@@ -24,19 +24,20 @@ type Account struct {
 
 // Client is a stored login at work. Its methods are safe for concurrent use.
 type Client struct {
-	log    *slog.Logger
-	dir    *stateDir
-	store  *store // used by Run, and by Logout and Close after it
-	api    *mautrix.Client
-	login  login
-	roster *roster
-	keys   *keyring
-	line   *line
-	pacer  pacer
-	turn   turnCache
-	eraser *eraser
-	keeper *keeper
-	ready  chan struct{}
+	log     *slog.Logger
+	dir     *stateDir
+	store   *store // used by Run, and by Logout and Close after it
+	api     *mautrix.Client
+	session *session // what the requests of api go through
+	login   login
+	roster  *roster
+	keys    *keyring
+	line    *line
+	pacer   pacer
+	turn    turnCache
+	eraser  *eraser
+	keeper  *keeper
+	ready   chan struct{}
 
 	// stop ends what this client is doing; stopped is the context it ends.
 	stopped context.Context
@@ -122,8 +123,7 @@ func (c *Client) load(ctx context.Context, options []Option) (err error) {
 	if c.login, err = c.store.loadLogin(ctx); err != nil {
 		return err
 	}
-	c.api, err = newAPI(c.login.Homeserver, string(c.login.User), c.login.token, c.log)
-	if err != nil {
+	if err = c.connect(); err != nil {
 		return err
 	}
 	c.api.DeviceID = id.DeviceID(c.login.Device)
@@ -158,6 +158,19 @@ func (c *Client) load(ctx context.Context, options []Option) (err error) {
 	if c.login.since != "" {
 		close(c.ready)
 	}
+	return nil
+}
+
+// connect makes what requests go through. It asks nobody yet.
+func (c *Client) connect() (err error) {
+	if c.api, err = newAPI(c.login.Homeserver, string(c.login.User), c.login.tokens.access, c.log); err != nil {
+		return err
+	}
+	plain, err := newAPI(c.login.Homeserver, "", "", c.log)
+	if err != nil {
+		return err
+	}
+	c.session = newSession(c.api, plain, c.login.tokens, c.log, c.store.saveTokens)
 	return nil
 }
 
@@ -254,7 +267,7 @@ func (c *Client) Close() error {
 		return nil
 	}
 	c.keys.close()
-	c.api.Client.CloseIdleConnections()
+	c.session.close()
 	return errors.Join(c.store.close(), c.dir.close())
 }
 
@@ -269,9 +282,9 @@ func (c *Client) Logout(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	c.eraseNow(limited)
-	_, err := c.api.Logout(limited)
+	err := c.session.end(limited, c.api)
 	c.keys.close()
-	c.api.Client.CloseIdleConnections()
+	c.session.close()
 	closing := c.store.close()
 	if err != nil && !loggedOut(err) {
 		err = fmt.Errorf("not logged out: %w", offline(err))

@@ -4,7 +4,8 @@
 //
 // # Use
 //
-// Login stores a login in a directory. Open makes a Client of it, and Run keeps
+// Login makes a device, with a password or in a browser, and stores its login
+// in a directory. Open makes a Client of it, and Run keeps
 // that Client in step with the homeserver until its context ends:
 //
 //	homeserver --/sync--> Run --> roster (memory) --> Rooms, Members
@@ -29,16 +30,23 @@
 //     is over: in this run, or in the next (eraser).
 //   - The messages of an offer that is alive are given to the receiver again
 //     after a restart (keeper).
-//   - Neither the access token nor a password is in an error or in a log line.
+//   - No token, code or password is in an error or in a log line.
+//   - New tokens are stored before their first use; the homeserver keeps the old
+//     ones until then (session).
+//   - A login that fails or is interrupted leaves no device behind, as far as
+//     the homeserver can still be told.
 //
 // # Locks
 //
-// Client.mu, roster.mu, line.mu, pacer.mu, eraser.mu, keeper.mu and
+// Client.mu, roster.mu, line.mu, pacer.mu, eraser.mu, keeper.mu, session.mu and
 // turnCache.gate are leaves: none is held while another is taken. Callbacks (receiver, leave handler) are called
 // with no lock held, from the goroutine of Run.
 //
 // # Limitations
 //
+//   - A device whose making was not confirmed, because the connection broke in
+//     that moment, stays listed after a login with SSO or a device code: what
+//     they are asked for with works once.
 //   - Encrypted rooms are refused, and plaintext in them is ignored.
 //   - A room with join rule "restricted" is taken for private, although the room
 //     whose members may join could be public.

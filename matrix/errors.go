@@ -2,6 +2,7 @@ package matrix
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -32,8 +33,18 @@ var (
 	ErrUser = errors.New("a user name is needed, as in alice or @alice:example.org")
 	// ErrAddress: the homeserver's address is not a URL.
 	ErrAddress = errors.New("the homeserver's address must look like https://matrix.example.org")
+	// ErrNoAddress: nothing says which homeserver.
+	ErrNoAddress = errors.New("which homeserver? Give a full user name, as in --user @alice:example.org, or --homeserver URL")
 	// ErrNoServer: no Matrix homeserver answers at the address.
 	ErrNoServer = errors.New("no Matrix homeserver answers at this address")
+	// ErrMethod: the homeserver has no such way to log in.
+	ErrMethod = errors.New("this homeserver does not offer")
+	// ErrDenied: the person, or the homeserver, has said no in the browser.
+	ErrDenied = errors.New("the login was refused in the browser")
+	// ErrTooLate: nobody has logged in within the time for it.
+	ErrTooLate = errors.New("nobody has logged in in time: try again")
+	// ErrOtherUser: somebody else has logged in in the browser.
+	ErrOtherUser = errors.New("the browser has logged in somebody else")
 	// ErrClosed: the client has been closed.
 	ErrClosed = errors.New("the Matrix client is closed")
 )
@@ -41,7 +52,7 @@ var (
 // loggedOut reports whether err says that the access token is not valid, now
 // and for good.
 func loggedOut(err error) bool {
-	return errors.Is(err, mautrix.MUnknownToken) || errors.Is(err, mautrix.MMissingToken) ||
+	return errors.Is(err, ErrLoggedOut) || errors.Is(err, mautrix.MUnknownToken) || errors.Is(err, mautrix.MMissingToken) ||
 		errors.Is(err, mautrix.MUserDeactivated)
 }
 
@@ -91,7 +102,14 @@ func cause(err error) string {
 	var op *net.OpError
 	var server *mautrix.RespError
 	var value mautrix.RespError
+	var certificate *tls.CertificateVerificationError
 	switch {
+	case errors.Is(err, errRedirects):
+		return errRedirects.Error()
+	case errors.Is(err, errDowngrade):
+		return errDowngrade.Error()
+	case errors.As(err, &certificate):
+		return "its certificate is not valid"
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return "there is no such host"
 	case errors.As(err, &dns):

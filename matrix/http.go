@@ -1,6 +1,7 @@
 package matrix
 
 import (
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -34,6 +35,18 @@ const (
 	maxSync = 128 << 20
 )
 
+// userAgent is how this program calls itself.
+const userAgent = "matrixfs"
+
+// maxRedirects is how many redirects are followed for one request.
+const maxRedirects = 5
+
+// Why a redirect is not followed.
+var (
+	errRedirects = errors.New("too many redirects")
+	errDowngrade = errors.New("a redirect away from https")
+)
+
 // newAPI makes the mautrix client that all requests go through. mautrix's own
 // retries stay off: each caller knows better how long its user waits.
 func newAPI(homeserver, user, token string, log *slog.Logger) (*mautrix.Client, error) {
@@ -41,6 +54,15 @@ func newAPI(homeserver, user, token string, log *slog.Logger) (*mautrix.Client, 
 	if err != nil {
 		return nil, err
 	}
+	api.Client = newHTTP()
+	api.UserAgent = userAgent
+	api.Log = newZerolog(log)
+	api.ResponseSizeLimit = maxResponse
+	return api, nil
+}
+
+// newHTTP makes a client with connections of its own.
+func newHTTP() *http.Client {
 	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment,
 		DialContext: (&net.Dialer{
@@ -55,11 +77,22 @@ func newAPI(homeserver, user, token string, log *slog.Logger) (*mautrix.Client, 
 		MaxIdleConns:        8,
 		IdleConnTimeout:     90 * time.Second,
 	}
-	api.Client = &http.Client{Transport: transport}
-	api.UserAgent = "matrixfs"
-	api.Log = newZerolog(log)
-	api.ResponseSizeLimit = maxResponse
-	return api, nil
+	return &http.Client{Transport: transport, CheckRedirect: checkRedirect}
+}
+
+// checkRedirect follows a few redirects, as web sites have them before what
+// they serve, and none that leaves https. What is not a GET is not repeated
+// elsewhere: it may have a password in it.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	switch {
+	case via[0].Method != http.MethodGet:
+		return http.ErrUseLastResponse
+	case len(via) > maxRedirects:
+		return errRedirects
+	case via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https":
+		return errDowngrade
+	}
+	return nil
 }
 
 // parseHomeserver checks the address that a person gave. It asks for a scheme

@@ -188,7 +188,7 @@ func TestUnsaved(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	if err := s.saveLogin(ctx, login{Account: Account{"http://x", "@a:x", "D"}, token: "t"}); err != nil {
+	if err := s.saveLogin(ctx, login{Account: Account{"http://x", "@a:x", "D"}, tokens: tokens{access: "t"}}); err != nil {
 		t.Fatal(err)
 	}
 	c := &Client{store: s}

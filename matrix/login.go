@@ -2,7 +2,6 @@ package matrix
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,44 +11,78 @@ import (
 	"time"
 
 	"maunium.net/go/mautrix"
-	"maunium.net/go/mautrix/id"
 
 	"github.com/matrixfs/matrixfs/transfer"
 )
 
-// LoginConfig says who logs in where.
+// LoginConfig says who logs in where, and how.
 type LoginConfig struct {
 	StateDir   string // made if it is not there
-	Homeserver string // a URL
-	User       string // "alice" or "@alice:example.org"
-	Password   string
+	Homeserver string // a URL; empty: the server of User says where it is
+	User       string // "alice" or "@alice:example.org"; in a browser it may be empty if Homeserver is not
+	Method     Method
+	Password   string       // for MethodPassword
+	Person     Person       // for all other methods
 	DeviceName string       // shown in lists of devices; empty: "matrixfs on HOST"
 	Logger     *slog.Logger // nil: discards
 }
 
-// Login logs in with a password, as a new device, and stores the login in the
-// state directory. If it fails it leaves nothing behind, neither there nor at
-// the homeserver. Its errors are ErrLoggedIn, ErrInUse, ErrState, ErrAddress,
-// ErrNoServer, ErrUser, ErrPassword, or say what else is wrong.
-func Login(ctx context.Context, cfg LoginConfig) (*Account, error) {
+// check makes sure that the login can be tried, and fills what is empty.
+func (cfg *LoginConfig) check() (err error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	homeserver, err := parseHomeserver(cfg.Homeserver)
-	if err != nil {
+	if cfg.Homeserver != "" {
+		if cfg.Homeserver, err = parseHomeserver(cfg.Homeserver); err != nil {
+			return err
+		}
+	}
+	cfg.User = strings.TrimSpace(cfg.User)
+	switch {
+	case len(cfg.User) > maxLabel, cfg.User == "" && cfg.Method == MethodPassword:
+		return ErrUser
+	case cfg.Homeserver == "" && serverOf(cfg.User) == "":
+		return ErrNoAddress
+	case cfg.Method == MethodPassword && cfg.Password == "":
+		return fmt.Errorf("%w: the password is empty", ErrPassword)
+	case cfg.Method != MethodPassword && cfg.Person == nil:
+		return errors.New("matrix: a login in a browser needs a person")
+	}
+	if cfg.DeviceName == "" {
+		cfg.DeviceName = "matrixfs"
+		if host, err := os.Hostname(); err == nil {
+			cfg.DeviceName += " on " + host
+		}
+	}
+	cfg.DeviceName = cutLabel(cfg.DeviceName)
+	return nil
+}
+
+// expects makes sure that the account is the one that was asked for: in a
+// browser, a person may be somebody else than on the command line.
+func (cfg *LoginConfig) expects(got transfer.UserID) error {
+	want := cfg.User
+	local, _, _ := strings.Cut(strings.TrimPrefix(string(got), "@"), ":")
+	if want == "" || strings.EqualFold(want, string(got)) || strings.EqualFold(want, local) {
+		return nil
+	}
+	return fmt.Errorf("%w: %s, not %s: log out there, or give --user %s", ErrOtherUser, got, want, got)
+}
+
+// Login logs in as a new device, and stores the login in the state directory.
+// If it fails it leaves nothing behind, neither there nor at the homeserver.
+// Its errors are ErrLoggedIn, ErrInUse, ErrState, ErrAddress, ErrNoAddress,
+// ErrNoServer, ErrUser, ErrPassword, ErrMethod, ErrDenied, ErrTooLate,
+// ErrOtherUser, or say what else is wrong.
+func Login(ctx context.Context, cfg LoginConfig) (*Account, error) {
+	if err := cfg.check(); err != nil {
 		return nil, err
-	}
-	if cfg.User = strings.TrimSpace(cfg.User); cfg.User == "" || len(cfg.User) > maxLabel {
-		return nil, ErrUser
-	}
-	if cfg.Password == "" {
-		return nil, fmt.Errorf("%w: the password is empty", ErrPassword)
 	}
 	dir, err := openStateDir(cfg.StateDir, true)
 	if err != nil {
 		return nil, err
 	}
-	account, err := loginTo(ctx, dir, homeserver, cfg)
+	account, err := loginTo(ctx, dir, cfg)
 	if err != nil {
 		dir.abandon()
 		return nil, err
@@ -57,25 +90,25 @@ func Login(ctx context.Context, cfg LoginConfig) (*Account, error) {
 	return account, dir.close()
 }
 
-func loginTo(ctx context.Context, dir *stateDir, homeserver string, cfg LoginConfig) (*Account, error) {
+func loginTo(ctx context.Context, dir *stateDir, cfg LoginConfig) (*Account, error) {
 	if err := checkVacant(ctx, dir); err != nil {
 		return nil, err
 	}
-	api, err := newAPI(homeserver, "", "", cfg.Logger)
-	if err != nil {
-		return nil, ErrAddress
-	}
-	defer api.Client.CloseIdleConnections()
-	if err := probe(ctx, api, homeserver); err != nil {
+	a := &attempt{cfg: cfg}
+	if err := a.find(ctx); err != nil {
 		return nil, err
 	}
-	l, err := passwordLogin(ctx, api, cfg)
+	defer a.api.Client.CloseIdleConnections()
+	l, err := a.login(ctx)
 	if err != nil {
 		return nil, err
 	}
-	l.Homeserver = homeserver
-	if err := storeLogin(ctx, dir, api, l); err != nil {
-		return nil, errors.Join(err, dir.wipe(), logout(ctx, api))
+	l.Homeserver = a.cfg.Homeserver
+	if err = cfg.expects(l.User); err == nil {
+		err = storeLogin(ctx, dir, a.api, l)
+	}
+	if err != nil {
+		return nil, errors.Join(err, dir.wipe(), a.remove(ctx, l.tokens))
 	}
 	return &l.Account, nil
 }
@@ -98,126 +131,6 @@ func checkVacant(ctx context.Context, dir *stateDir) error {
 		return nil
 	}
 	return stateError(ctx, dir, err)
-}
-
-// probe makes sure that there is a homeserver, and that it takes passwords.
-func probe(ctx context.Context, api *mautrix.Client, homeserver string) error {
-	limited, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	versions, err := api.Versions(limited)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err != nil {
-		why := cause(err)
-		if status(err) != 0 {
-			why = "it is some other kind of server"
-		}
-		return fmt.Errorf("%w: %s: %s", ErrNoServer, homeserver, why)
-	}
-	if versions == nil || len(versions.Versions) == 0 {
-		return fmt.Errorf("%w: %s: it is some other kind of server", ErrNoServer, homeserver)
-	}
-	flows, err := api.GetLoginFlows(limited)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err != nil {
-		return fmt.Errorf("%w: %s: %s", ErrNoServer, homeserver, cause(err))
-	}
-	if !flows.HasFlow(mautrix.AuthTypePassword) {
-		return errors.New("this homeserver does not offer login with a password")
-	}
-	return nil
-}
-
-// passwordLogin asks for a new device. The homeserver may have made it even
-// where its answer did not reach us or came when ctx had ended; then the
-// device is removed again.
-func passwordLogin(ctx context.Context, api *mautrix.Client, cfg LoginConfig) (l login, err error) {
-	if cfg.DeviceName == "" {
-		cfg.DeviceName = "matrixfs"
-		if host, err := os.Hostname(); err == nil {
-			cfg.DeviceName += " on " + host
-		}
-	}
-	req := &mautrix.ReqLogin{
-		Type:                     mautrix.AuthTypePassword,
-		Identifier:               mautrix.UserIdentifier{Type: mautrix.IdentifierTypeUser, User: cfg.User},
-		Password:                 cfg.Password,
-		DeviceID:                 newDeviceID(),
-		InitialDeviceDisplayName: cutLabel(cfg.DeviceName),
-		StoreCredentials:         true,
-	}
-	resp, err := tryLogin(ctx, api, req, requestTimeout)
-	if err == nil && ctx.Err() == nil {
-		return login{
-			Account: Account{User: transfer.UserID(resp.UserID), Device: transfer.DeviceID(resp.DeviceID)},
-			token:   resp.AccessToken,
-		}, nil
-	}
-	if err != nil && unreachable(err) {
-		// The same device id again: this finds the device that was made, or
-		// makes the one that is removed at once.
-		detached := context.WithoutCancel(ctx)
-		_, again := tryLogin(detached, api, req, quitTimeout)
-		if again != nil {
-			api.AccessToken = ""
-		}
-	}
-	if api.AccessToken != "" {
-		if gone := logout(ctx, api); gone != nil {
-			return l, errors.Join(err, gone)
-		}
-	}
-	if ctx.Err() != nil {
-		return l, ctx.Err()
-	}
-	return l, loginError(err)
-}
-
-// tryLogin makes one login request, and obeys a rate limit once.
-func tryLogin(ctx context.Context, api *mautrix.Client, req *mautrix.ReqLogin, limit time.Duration) (*mautrix.RespLogin, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	resp, err := api.Login(ctx, req)
-	if wait, ok := retryAfter(err); ok && wait < limit {
-		if pause(ctx, wait) != nil {
-			return nil, err
-		}
-		resp, err = api.Login(ctx, req)
-	}
-	if err == nil && (resp.AccessToken == "" || resp.UserID == "" || resp.DeviceID == "") {
-		return nil, errors.New("the homeserver's answer to the login is incomplete")
-	}
-	return resp, err
-}
-
-// loginError says what a person can do about a refused login.
-func loginError(err error) error {
-	wait, limited := retryAfter(err)
-	switch {
-	case limited:
-		return fmt.Errorf("too many logins: try again in %s", wait.Round(time.Second))
-	case errors.Is(err, mautrix.MUserDeactivated):
-		return fmt.Errorf("%w: this account has been deactivated", ErrPassword)
-	case errors.Is(err, mautrix.MInvalidUsername):
-		return ErrUser
-	case errors.Is(err, mautrix.MForbidden), status(err) == 401:
-		return ErrPassword
-	}
-	return fmt.Errorf("login failed: %s", cause(err))
-}
-
-// logout removes the device that api is logged in as. It works after ctx has
-// ended too, for a few seconds.
-func logout(ctx context.Context, api *mautrix.Client) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), quitTimeout)
-	defer cancel()
-	if _, err := api.Logout(ctx); err != nil && !loggedOut(err) {
-		return fmt.Errorf("the new device %s could not be removed from the account: %s", api.DeviceID, cause(err))
-	}
-	return nil
 }
 
 // storeLogin stores the login, and uploads the keys of the new device, so that
@@ -254,12 +167,6 @@ func publishKeys(ctx context.Context, dir *stateDir, s *store, api *mautrix.Clie
 		return fmt.Errorf("the homeserver does not take the device's keys: %s", cause(err))
 	}
 	return nil
-}
-
-// newDeviceID makes an id like those that homeservers make. Choosing it here
-// is what lets a device be found again whose making was not confirmed.
-func newDeviceID() id.DeviceID {
-	return id.DeviceID(rand.Text()[:10])
 }
 
 // pause waits, or returns the error of ctx if that ends first.

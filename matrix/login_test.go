@@ -115,7 +115,7 @@ func TestLoginRefused(t *testing.T) {
 		{"host and port", func(c *matrix.LoginConfig) { c.Homeserver = "localhost:8008" }, matrix.ErrAddress},
 		{"other scheme", func(c *matrix.LoginConfig) { c.Homeserver = "ftp://localhost" }, matrix.ErrAddress},
 		{"password in URL", func(c *matrix.LoginConfig) { c.Homeserver = "http://a:b@localhost" }, matrix.ErrAddress},
-		{"no address", func(c *matrix.LoginConfig) { c.Homeserver = "" }, matrix.ErrAddress},
+		{"no address", func(c *matrix.LoginConfig) { c.Homeserver = "" }, matrix.ErrNoAddress},
 		{"no such host", func(c *matrix.LoginConfig) { c.Homeserver = "http://nosuch.invalid" }, matrix.ErrNoServer},
 		{"nobody listens", func(c *matrix.LoginConfig) { c.Homeserver = "http://" + closedPort(t) }, matrix.ErrNoServer},
 		{"a web page", func(c *matrix.LoginConfig) { c.Homeserver = webpage }, matrix.ErrNoServer},

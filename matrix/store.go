@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"time"
 
 	"go.mau.fi/util/dbutil"
 	"maunium.net/go/mautrix/event"
@@ -32,8 +33,9 @@ const pragmas = "_pragma=foreign_keys(1)&_pragma=journal_mode(WAL)&_pragma=synch
 // rules and history visibility, because mautrix's encryption reads them there.
 // Only what it lacks is in tables of our own. The account and the rooms need no
 // lock: Login and then Run are their only users, one after the other. The
-// tables of eraser and keeper are written by whoever calls those; each write is
-// one statement.
+// tables of eraser and keeper are written by whoever calls those, and the tokens
+// of the account by whoever makes session renew them; each write is one
+// statement.
 type store struct {
 	db    *dbutil.Database
 	state *sqlstatestore.SQLStateStore
@@ -98,27 +100,52 @@ func (s *store) close() error { return s.db.Close() }
 // login is what is stored of an account.
 type login struct {
 	Account
-	token string
-	since string // the sync token; empty before the first sync
+	tokens tokens
+	since  string // the sync token; empty before the first sync
 }
 
 // loadLogin reads the account. It is ErrNotLoggedIn where there is none.
 func (s *store) loadLogin(ctx context.Context) (l login, err error) {
-	err = s.db.QueryRow(ctx, "SELECT homeserver, user_id, device_id, access_token, next_batch FROM matrixfs_account").
-		Scan(&l.Homeserver, &l.User, &l.Device, &l.token, &l.since)
+	var expires int64
+	err = s.db.QueryRow(ctx, `SELECT homeserver, user_id, device_id, access_token, refresh_token, expires, oauth_client,
+		next_batch FROM matrixfs_account`).Scan(&l.Homeserver, &l.User, &l.Device,
+		&l.tokens.access, &l.tokens.refresh, &expires, &l.tokens.client, &l.since)
 	if errors.Is(err, sql.ErrNoRows) {
 		return l, ErrNotLoggedIn
 	}
-	if err == nil && (l.Homeserver == "" || l.User == "" || l.Device == "" || l.token == "") {
+	if err == nil && (l.Homeserver == "" || l.User == "" || l.Device == "" || l.tokens.access == "") {
 		err = errors.New("the account is incomplete")
+	}
+	if expires > 0 {
+		l.tokens.expires = time.UnixMilli(expires)
 	}
 	return l, err
 }
 
 func (s *store) saveLogin(ctx context.Context, l login) error {
-	_, err := s.db.Exec(ctx, `INSERT INTO matrixfs_account (one, homeserver, user_id, device_id, access_token)
-		VALUES (1, $1, $2, $3, $4)`, l.Homeserver, l.User, l.Device, l.token)
+	_, err := s.db.Exec(ctx, `INSERT INTO matrixfs_account
+		(one, homeserver, user_id, device_id, access_token, refresh_token, expires, oauth_client)
+		VALUES (1, $1, $2, $3, $4, $5, $6, $7)`, l.Homeserver, l.User, l.Device,
+		l.tokens.access, l.tokens.refresh, l.tokens.stored(), l.tokens.client)
 	return err
+}
+
+// saveTokens replaces the tokens. Unlike what else is stored they are on the
+// disk when it returns: the homeserver forgets the old ones once the new ones
+// are used, so a loss of power must not bring the old ones back.
+func (s *store) saveTokens(ctx context.Context, t tokens) error {
+	conn, err := s.db.RawDB.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, "PRAGMA synchronous=FULL"); err != nil {
+		return err
+	}
+	_, err = conn.ExecContext(ctx, "UPDATE matrixfs_account SET access_token=$1, refresh_token=$2, expires=$3",
+		t.access, t.refresh, t.stored())
+	_, back := conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous=NORMAL")
+	return errors.Join(err, back)
 }
 
 func (s *store) saveSince(ctx context.Context, since string) error {

@@ -64,7 +64,7 @@ func (dendrite) configure(dir, _, secret string, o options) error {
 	text, err := json.MarshalIndent(map[string]any{
 		"version": 2,
 		"global": map[string]any{
-			"server_name": ServerName, "private_key": keyName, "disable_federation": true,
+			"server_name": o.name, "private_key": keyName, "disable_federation": true,
 			"jetstream": map[string]any{"storage_path": "./jetstream", "in_memory": true},
 			"cache":     map[string]any{"max_size_estimated": "16mb", "max_age": "1h"},
 		},

@@ -77,7 +77,7 @@ func Run(ctx context.Context, dir string, progress io.Writer, opts ...Option) (*
 }
 
 func run(ctx context.Context, what software, dir string, opts []Option) (*Homeserver, error) {
-	var o options
+	o := options{name: ServerName}
 	for _, opt := range opts {
 		opt(&o)
 	}

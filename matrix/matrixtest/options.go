@@ -2,7 +2,8 @@ package matrixtest
 
 import "time"
 
-// ServerName is the domain of all users and rooms: "@alice:localhost".
+// ServerName is the domain of all users and rooms, unless WithServerName says
+// otherwise: "@alice:localhost".
 const ServerName = "localhost"
 
 // Option changes how the server is run.
@@ -11,6 +12,7 @@ type Option func(*options)
 type options struct {
 	turn         *turn
 	messageLimit bool
+	name         string
 }
 
 // turn is where TURN servers are, and how to make credentials for them.
@@ -25,6 +27,9 @@ type turn struct {
 func WithTURN(secret string, ttl time.Duration, uris ...string) Option {
 	return func(o *options) { o.turn = &turn{secret: secret, ttl: ttl, uris: uris} }
 }
+
+// WithServerName gives the server another domain.
+func WithServerName(name string) Option { return func(o *options) { o.name = name } }
 
 // WithMessageLimit leaves the limit on the events of a user as the server has
 // it by default, instead of lifting it. Only Synapse has one that tells users

@@ -21,7 +21,7 @@ import (
 // methods are safe for concurrent use.
 type Proxy struct {
 	url    string
-	target *httputil.ReverseProxy
+	target http.Handler
 
 	// mu guards what follows.
 	mu    sync.Mutex
@@ -55,22 +55,27 @@ func NewProxy(t testing.TB, target string) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	quiet := log.New(io.Discard, "", 0)
 	transport := &http.Transport{DisableCompression: true}
-	p := &Proxy{url: "http://" + listener.Addr().String(), conns: make(map[net.Conn]struct{})}
-	p.target = &httputil.ReverseProxy{
+	t.Cleanup(transport.CloseIdleConnections)
+	return newProxy(t, &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(u)
 			r.Out.Header.Del("Accept-Encoding") // so that Log can be read
 		},
 		Transport: transport,
-		ErrorLog:  quiet,
+		ErrorLog:  log.New(io.Discard, "", 0),
+	})
+}
+
+// newProxy starts a proxy in front of any handler.
+func newProxy(t testing.TB, target http.Handler) *Proxy {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	server := &http.Server{Handler: p, ErrorLog: quiet, ConnState: p.track}
+	p := &Proxy{url: "http://" + listener.Addr().String(), target: target, conns: make(map[net.Conn]struct{})}
+	server := &http.Server{Handler: p, ErrorLog: log.New(io.Discard, "", 0), ConnState: p.track}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -80,7 +85,6 @@ func NewProxy(t testing.TB, target string) *Proxy {
 		p.Cut()
 		_ = server.Close()
 		<-served
-		transport.CloseIdleConnections()
 	})
 	return p
 }
@@ -129,6 +133,14 @@ func (p *Proxy) Delay(n int, method, part string, d time.Duration) {
 		case <-r.Context().Done():
 			return true
 		}
+	}})
+}
+
+// Before calls a function before the next n such requests are passed on.
+func (p *Proxy) Before(n int, method, part string, f func()) {
+	p.add(&rule{method: method, part: part, left: n, answer: func(http.ResponseWriter, *http.Request) bool {
+		f()
+		return false
 	}})
 }
 

@@ -64,7 +64,7 @@ func (synapse) configure(dir, address, secret string, o options) error {
 		delete(config, "rc_message")
 	}
 	for name, value := range map[string]any{
-		"server_name": ServerName, "report_stats": false,
+		"server_name": o.name, "report_stats": false,
 		"listeners": []any{map[string]any{
 			"type": "http", "port": number, "bind_addresses": []string{"127.0.0.1"},
 			"resources": []any{map[string]any{"names": []string{"client"}}},
