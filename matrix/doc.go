@@ -5,12 +5,13 @@
 // # Use
 //
 // Login makes a device, with a password or in a browser, and stores its login
-// in a directory. Open makes a Client of it, and Run keeps
-// that Client in step with the homeserver until its context ends:
+// in a directory. Open makes a Client of it, and Run keeps that Client in step
+// with the homeserver until its context ends:
 //
-//	homeserver --/sync--> Run --> roster (memory) --> Rooms, Members
-//	                       |  \-> store (SQLite)  --> the next Open
-//	                       \----> receiver (transfer.Received, in room order)
+//	homeserver --/sync--> Run --> keyring --> roster (memory) --> Rooms, Members
+//	                       |          |  \---> store (SQLite)  --> the next Open
+//	                       |          \------> receiver (transfer.Received, in room order)
+//	                       <--- Send <-- seal, in encrypted rooms
 //
 // Rooms, Members and Online answer from memory. They never wait for the disk
 // or the network.
@@ -22,7 +23,13 @@
 //     became encrypted or public while this program was away is never sent to
 //     by mistake.
 //   - A room that has ever been seen encrypted stays so. What is not known
-//     counts as refused.
+//     counts as refused. In an encrypted room nothing is sent in the clear, and
+//     what comes in the clear counts as not sent.
+//   - The sender of an encrypted message is the device whose session it was
+//     encrypted with, whatever the homeserver or the message say. A device that
+//     its user's identity does not vouch for, or whose user's identity is not
+//     the one that was met first or is verified, is sent nothing it can read,
+//     and what it sends counts as not sent (trust.go).
 //   - The sync token is stored in the same transaction as what came with it, and
 //     only after the receiver has been called. A crash repeats messages; it
 //     loses none.
@@ -38,16 +45,20 @@
 //
 // # Locks
 //
-// Client.mu, roster.mu, line.mu, pacer.mu, eraser.mu, keeper.mu, session.mu and
-// turnCache.gate are leaves: none is held while another is taken. Callbacks (receiver, leave handler) are called
-// with no lock held, from the goroutine of Run.
+// keyring.gate may be held while roster.mu and session.mu are taken. Client.mu,
+// roster.mu, line.mu, pacer.mu, eraser.mu, keeper.mu, session.mu and
+// turnCache.gate are leaves: none is held while another is taken. The receiver
+// is called with no lock held, from the goroutine of Run.
 //
 // # Limitations
 //
 //   - A device whose making was not confirmed, because the connection broke in
 //     that moment, stays listed after a login with SSO or a device code: what
 //     they are asked for with works once.
-//   - Encrypted rooms are refused, and plaintext in them is ignored.
+//   - In an encrypted room all devices of a member count who has no identity, so
+//     their homeserver can add one.
+//   - An encrypted message whose key has not come before the program ends is not
+//     shown at the next start.
 //   - A room with join rule "restricted" is taken for private, although the room
 //     whose members may join could be public.
 //   - After a gap in a room's timeline, what is older than
