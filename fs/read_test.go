@@ -168,9 +168,9 @@ func TestAttributes(t *testing.T) {
 	w := newWorld(t)
 	cp, got, _ := w.offer(t, "a.txt", 1000)
 	sent := filepath.Join(w.alice.room, "a.txt")
-	for _, path := range []string{got, sent} {
+	for path, trust := range map[string]string{got: "unencrypted", sent: ""} { // nobody has answered yet
 		for name, want := range map[string]string{
-			"room": string(w.hub.Room), "sender": "@alice:test", "device": "ALICE", "trust": "unencrypted", "state": "offered",
+			"room": string(w.hub.Room), "sender": "@alice:test", "device": "ALICE", "trust": trust, "state": "offered",
 			"size": "1000", "name": "a.txt", "error": "", "path": "", "mimetype": "text/plain; charset=utf-8",
 		} {
 			if value := attr(t, path, name); value != want && name != "mimetype" {
@@ -198,6 +198,9 @@ os.removexattr(sys.argv[1], "user.note"); assert "user.note" not in os.listxattr
 	sh(t, `chmod 640 "$1" && chown 0:0 "$1" && touch -d @1000000000 "$1"`, sent).succeeds()
 	start(t, "cat", got).succeeds()
 	cp.succeeds()
+	if trust := attr(t, sent, "trust"); trust != "unencrypted" {
+		t.Errorf("whoever got the file has trust %q", trust)
+	}
 	if s := string(start(t, "stat", "-c", "%a %Y", sent).succeeds()); s != "640 1000000000\n" {
 		t.Errorf("chmod and touch left %q", s)
 	}

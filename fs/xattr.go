@@ -53,9 +53,13 @@ func describe(s transfer.Status, sender, receiver transfer.Peer) []attribute {
 	}
 }
 
-// trust tells how sure it is who the peer is. In a room that is not encrypted,
-// only the homeservers vouch for it.
-func trust(transfer.Status) string { return "unencrypted" }
+// trust tells how sure it is who the peer is, once there is one.
+func trust(s transfer.Status) string {
+	if s.Peer.User == "" {
+		return ""
+	}
+	return s.Trust.String()
+}
 
 func known(size int64) string {
 	if size < 0 {
