@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"maunium.net/go/mautrix/event"
 
@@ -279,4 +280,34 @@ func TestIdentity(t *testing.T) {
 		t.Fatal(err)
 	}
 	becomes("another identity", -1)
+}
+
+// An offer whose key comes late appears when it comes, if it is still alive.
+func TestLateKey(t *testing.T) {
+	a := newAttack(t)
+	a.forger.Hold(true)
+	early := send(t, a.ac, a.room, invite("early"))
+	dead := invite("dead")
+	dead.Lifetime = time.Millisecond
+	send(t, a.ac, a.room, dead)
+	matrixtest.Eventually(t, soon, "bob was shown both", func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return len(a.seen) == 2
+	})
+	a.bbox.empty()
+	a.forger.Hold(false)
+	mark := send(t, a.ac, a.room, cancelOf("mark"))
+	got := a.bbox.next()
+	if m, ok := got.Message.(*transfer.Invite); !ok || got.Event != early || got.Age >= m.Lifetime {
+		t.Errorf("bob received %+v", got)
+	}
+	// Whether an offer is still alive is for the receiver to see, by its age.
+	got = a.bbox.next()
+	if m, ok := got.Message.(*transfer.Invite); !ok || got.Age <= m.Lifetime {
+		t.Errorf("bob received %+v", got)
+	}
+	if got := a.bbox.next(); got.Event != mark {
+		t.Errorf("bob received %+v", got)
+	}
 }

@@ -21,6 +21,8 @@ type Forger struct {
 	mu      sync.Mutex
 	planted map[transfer.RoomID][]Event
 	states  map[transfer.RoomID][]Event
+	holding bool
+	held    []any // messages to devices
 	change  func(transfer.RoomID, Event)
 }
 
@@ -62,6 +64,14 @@ func (f *Forger) State(room transfer.RoomID, state ...Event) {
 	f.states[room] = state
 }
 
+// Hold keeps back what is sent to devices alone, the keys above all, until it is
+// told to let go; that comes with the next sync.
+func (f *Forger) Hold(hold bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.holding = hold
+}
+
 // Change passes each event of a timeline through change, which may alter it.
 func (f *Forger) Change(change func(transfer.RoomID, Event)) {
 	f.mu.Lock()
@@ -79,6 +89,7 @@ func (f *Forger) forge(body []byte) []byte {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.keepBack(object(answer, "to_device"))
 	joined := object(object(answer, "rooms"), "join")
 	for room := range f.planted {
 		object(joined, string(room))
@@ -109,6 +120,17 @@ func (f *Forger) forge(body []byte) []byte {
 		return body
 	}
 	return forged
+}
+
+// keepBack keeps or lets go what is for devices. The caller holds mu.
+func (f *Forger) keepBack(toDevice map[string]any) {
+	events, _ := toDevice["events"].([]any)
+	f.held = append(f.held, events...)
+	if f.holding {
+		toDevice["events"] = []any{}
+		return
+	}
+	toDevice["events"], f.held = f.held, nil
 }
 
 // object gives the object under a key, and makes it if need be.
