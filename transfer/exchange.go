@@ -270,8 +270,27 @@ func (x *Exchange) retireOutgoing(o *Outgoing) {
 	delete(x.outgoing, o.id)
 	x.remember(key{o.room, x.cfg.Self.User, o.id}, x.cfg.Lifetime)
 	x.record(s)
+	unread := x.unreadAnswer(o)
 	x.mu.Unlock()
 	x.notify()
+	if unread != nil {
+		x.tellLate(*unread)
+	}
+}
+
+// unreadAnswer gives an answer that came when the offer was over, and before it
+// was known to be: whoever sent it has to be told. mu is held.
+func (x *Exchange) unreadAnswer(o *Outgoing) *Received {
+	for {
+		select {
+		case r := <-o.inbox:
+			if _, ok := r.Message.(*Answer); ok && x.late(r) {
+				return &r
+			}
+		default:
+			return nil
+		}
+	}
 }
 
 // retireIncoming does the same for an incoming transfer, which may stay listed.

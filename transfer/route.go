@@ -64,10 +64,10 @@ func (x *Exchange) Receive(r Received) {
 	case x.late(r):
 		x.wg.Go(func() { x.tellLate(r) })
 	}
-	x.mu.Unlock()
 	for _, t := range to {
-		t.deliver(r)
+		t.deliver(r) // with the lock: see retireOutgoing
 	}
+	x.mu.Unlock()
 }
 
 // late reports whether an answer is for an offer of ours that is over; once
