@@ -45,6 +45,16 @@ var (
 	ErrTooLate = errors.New("nobody has logged in in time: try again")
 	// ErrOtherUser: somebody else has logged in in the browser.
 	ErrOtherUser = errors.New("the browser has logged in somebody else")
+	// ErrNoIdentity: the account has no cross-signing keys.
+	ErrNoIdentity = errors.New(`this account has no identity yet: run "matrixfs verify --setup", or set up verification in another client`)
+	// ErrIdentity: the account has cross-signing keys, or a recovery key.
+	ErrIdentity = errors.New(`this account has an identity or a recovery key already: run "matrixfs verify"`)
+	// ErrNoRecovery: there is nothing that a recovery key could open.
+	ErrNoRecovery = errors.New(`this account has no recovery key: run "matrixfs verify --emoji", with a verified device at hand`)
+	// ErrRecoveryKey: it does not open the account's secrets.
+	ErrRecoveryKey = errors.New("this is neither the recovery key nor the passphrase of the account: try again")
+	// ErrOldRecovery: it opens the keys of an identity that was replaced.
+	ErrOldRecovery = errors.New(`the recovery key belongs to an identity that has been replaced: run "matrixfs verify --emoji", with a verified device at hand`)
 	// ErrClosed: the client has been closed.
 	ErrClosed = errors.New("the Matrix client is closed")
 )
@@ -63,6 +73,21 @@ func status(err error) int {
 		return e.Response.StatusCode
 	}
 	return 0
+}
+
+// isRequest reports whether err comes from a request to the homeserver.
+func isRequest(err error) bool {
+	var e mautrix.HTTPError
+	return errors.As(err, &e)
+}
+
+// errcode gives the Matrix error code of an answer, or "".
+func errcode(err error) string {
+	var e mautrix.HTTPError
+	if errors.As(err, &e) && e.RespError != nil {
+		return e.RespError.ErrCode
+	}
+	return ""
 }
 
 // unreachable reports whether err is one that goes away by itself: no answer,
