@@ -45,10 +45,10 @@
 //
 // # Locks
 //
-// keyring.gate may be held while roster.mu and session.mu are taken. Client.mu,
-// roster.mu, line.mu, pacer.mu, eraser.mu, keeper.mu, session.mu and
-// turnCache.gate are leaves: none is held while another is taken. The receiver
-// is called with no lock held, from the goroutine of Run.
+// keyring.gate may be held while roster.mu, verifier.mu and session.mu are taken.
+// Client.mu, roster.mu, line.mu, verifier.mu, pacer.mu, eraser.mu, keeper.mu,
+// session.mu and turnCache.gate are leaves: none is held while another is taken.
+// The receiver is called with no lock held, from the goroutine of Run.
 //
 // # Limitations
 //

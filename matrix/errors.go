@@ -55,6 +55,34 @@ var (
 	ErrRecoveryKey = errors.New("this is neither the recovery key nor the passphrase of the account: try again")
 	// ErrOldRecovery: it opens the keys of an identity that was replaced.
 	ErrOldRecovery = errors.New(`the recovery key belongs to an identity that has been replaced: run "matrixfs verify --emoji", with a verified device at hand`)
+	// ErrUnverified: others can't be verified from a device that is not.
+	ErrUnverified = errors.New(`this device is not verified itself: run "matrixfs verify" first`)
+	// ErrNoSigningKey: the device lacks the key that vouches for others.
+	ErrNoSigningKey = errors.New(`this device does not hold the key that vouches for others: run "matrixfs verify" with the recovery key first`)
+	// ErrBusy: there is a verification already.
+	ErrBusy = errors.New("another verification is going on: finish or stop that one first")
+	// ErrNoOtherDevice: there is no device to verify with.
+	ErrNoOtherDevice = errors.New("the account has no other verified device: use the recovery key")
+	// ErrNoRoom: there is no room in which to verify a user.
+	ErrNoRoom = errors.New("there is no private room with this user: start a direct chat with them first")
+	// ErrMismatch: the codes are not the same.
+	ErrMismatch = errors.New("the codes do not match: somebody may be listening in; nothing was verified")
+	// ErrTampered: the keys are not the ones that were announced.
+	ErrTampered = errors.New("the keys do not match: somebody may be in between; nothing was verified")
+	// ErrUnproven: the other side did not prove what is needed.
+	ErrUnproven = errors.New("the other side has no identity of its own, or is not verified itself: it must do that first")
+	// ErrVerifyTimeout: nobody answered for ten minutes.
+	ErrVerifyTimeout = errors.New("the verification took too long: start again")
+	// ErrCancelled: the other side does not want to.
+	ErrCancelled = errors.New("the other side has cancelled the verification")
+	// ErrDeclined: this side does not want to.
+	ErrDeclined = errors.New("declined")
+	// ErrElsewhere: another device has answered.
+	ErrElsewhere = errors.New("the verification was answered on another device")
+	// errMethod: the other side can't compare emoji as we do.
+	errMethod = errors.New("the other side can't verify by comparing emoji: use a newer client there")
+	// errUnexpected: an event came that does not belong there.
+	errUnexpected = errors.New("the other side does not keep to the protocol: start again")
 	// ErrClosed: the client has been closed.
 	ErrClosed = errors.New("the Matrix client is closed")
 )

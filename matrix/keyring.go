@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 
 	"go.mau.fi/util/dbutil"
 	"maunium.net/go/mautrix"
@@ -29,7 +30,9 @@ type keyring struct {
 	mach  *crypto.OlmMachine
 	store *keyStore
 	least transfer.Trust // what a device needs to count
-	gate  chan struct{}  // capacity 1: filled by whoever uses what follows and the machine
+	// verifier gets the events of verifications; nil while logging in.
+	verifier *verifier
+	gate     chan struct{} // capacity 1: filled by whoever uses what follows and the machine
 
 	// outdated are the users whose devices have changed, and could not be
 	// asked for yet.
@@ -136,6 +139,12 @@ func (k *keyring) take(ctx context.Context, sync *keySync) (news, renewed bool, 
 
 // takeToDevice handles a message to this device alone.
 func (k *keyring) takeToDevice(ctx context.Context, evt *event.Event) {
+	if strings.HasPrefix(evt.Type.Type, verifyPrefix) {
+		if e, err := fromDevice(evt); err == nil && k.verifier != nil {
+			k.verifier.take(e)
+		}
+		return
+	}
 	if evt.Content.ParseRaw(evt.Type) != nil {
 		return
 	}

@@ -1,0 +1,188 @@
+package matrix
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"maunium.net/go/mautrix/crypto/olm"
+	"maunium.net/go/mautrix/id"
+
+	"github.com/matrixfs/matrixfs/transfer"
+)
+
+// keyNotary is the notary of a client: the keys are those of its keyring.
+type keyNotary struct{ c *Client }
+
+var _ notary = keyNotary{}
+
+// ours implements notary: the key of this device, and the master key if this
+// device trusts it.
+func (n keyNotary) ours(ctx context.Context) (keys map[string]string, err error) {
+	err = n.c.withKeys(ctx, func(ctx context.Context) error {
+		k := n.c.keys
+		standing, public, err := k.standing(ctx)
+		if err != nil {
+			return err
+		}
+		keys = map[string]string{"ed25519:" + string(k.self.Device): string(k.deviceSigner().public)}
+		if standing >= Verified {
+			keys["ed25519:"+string(public.master)] = string(public.master)
+		}
+		return nil
+	})
+	return keys, err
+}
+
+// theirs implements notary.
+func (n keyNotary) theirs(ctx context.Context, peer transfer.Peer) (c claims, err error) {
+	err = n.c.withKeys(ctx, func(ctx context.Context) error {
+		k, user := n.c.keys, id.UserID(peer.User)
+		standing, _, err := k.standing(ctx)
+		if err != nil {
+			return err
+		}
+		c.strict = peer.User != k.self.User || standing < Verified
+		if err := k.ask(ctx, user); err != nil {
+			return err
+		}
+		device, err := k.store.GetDevice(ctx, user, id.DeviceID(peer.Device))
+		if err != nil {
+			return err
+		}
+		if device == nil {
+			return ErrUnproven
+		}
+		public, err := k.identity(ctx, user)
+		if err != nil && !errors.Is(err, errNoIdentity) {
+			return err
+		}
+		c.device, c.master = device.SigningKey, public.master
+		return nil
+	})
+	return c, err
+}
+
+// vouch implements notary. The identity of another user is signed with our
+// user-signing key; a device of ours with our self-signing key, if we hold it;
+// and our identity by this device, if that was in question.
+func (n keyNotary) vouch(ctx context.Context, peer transfer.Peer, proven claims) error {
+	return n.c.withKeys(ctx, func(ctx context.Context) error {
+		k, user := n.c.keys, id.UserID(peer.User)
+		standing, public, err := k.standing(ctx)
+		if err != nil {
+			return err
+		}
+		if peer.User != k.self.User {
+			key, err := k.userSigner(ctx, standing, public)
+			if err != nil {
+				return err
+			}
+			return k.endorseMaster(ctx, user, proven.master, crossSigner(key))
+		}
+		if standing == Unverified {
+			if proven.master == "" || proven.master != public.master {
+				return ErrUnproven
+			}
+			return k.endorseMaster(ctx, user, proven.master, k.deviceSigner())
+		}
+		key, err := k.privateKey(ctx, id.SecretXSSelfSigning, public.selfSigning)
+		if err != nil {
+			return nil // the other device may have it
+		}
+		return k.endorseDevice(ctx, peer.Device, proven.device, crossSigner(key))
+	})
+}
+
+// userSigner gives the key that vouches for other users. The caller has the
+// gate.
+func (k *keyring) userSigner(ctx context.Context, standing Standing, public identity) (olm.PKSigning, error) {
+	switch {
+	case standing == NoIdentity:
+		return nil, ErrNoIdentity
+	case standing == Unverified:
+		return nil, ErrUnverified
+	}
+	key, err := k.privateKey(ctx, id.SecretXSUserSigning, public.userSigning)
+	if err != nil {
+		return nil, ErrNoSigningKey
+	}
+	return key, nil
+}
+
+// How long a device that has just been verified waits for what the other one
+// has to do.
+const (
+	// secretTimeout is for the private keys, which the other device need not
+	// have, nor give.
+	secretTimeout = 15 * time.Second
+	// standingTimeout is for its signature on our device.
+	standingTimeout = 20 * time.Second
+	// standingPause is between looks.
+	standingPause = 500 * time.Millisecond
+)
+
+// inherit asks our other devices for the private keys of the identity, now that
+// this device trusts it ("Secret sharing"), and waits until the identity
+// vouches for this device.
+func (c *Client) inherit(ctx context.Context) error {
+	c.fetchSecrets(ctx)
+	deadline := time.Now().Add(standingTimeout)
+	for {
+		standing, err := c.Standing(ctx)
+		if err != nil || standing >= Verified {
+			return err
+		}
+		// With the key at hand there is no need to wait for the other device.
+		err = c.withKeys(ctx, func(ctx context.Context) error {
+			k := c.keys
+			public, err := k.identity(ctx, id.UserID(k.self.User))
+			if err != nil {
+				return err
+			}
+			key, err := k.privateKey(ctx, id.SecretXSSelfSigning, public.selfSigning)
+			if err != nil {
+				return nil
+			}
+			return k.endorseDevice(ctx, k.self.Device, k.deviceSigner().public, crossSigner(key))
+		})
+		if err != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return errors.New("the codes match, but the other device has not signed this one: is it verified itself?")
+		}
+		if err := pause(ctx, standingPause); err != nil {
+			return err
+		}
+	}
+}
+
+// fetchSecrets asks for those private keys that this device does not hold, all
+// at once, and keeps those that are the halves of the public ones.
+func (c *Client) fetchSecrets(ctx context.Context) {
+	var public identity
+	err := c.withKeys(ctx, func(ctx context.Context) (err error) {
+		public, err = c.keys.identity(ctx, id.UserID(c.keys.self.User))
+		return err
+	})
+	if err != nil {
+		return
+	}
+	var all sync.WaitGroup
+	defer all.Wait()
+	for _, s := range crossSecrets {
+		all.Go(func() {
+			// Without the gate: the answers come through the sync loop, which
+			// needs it. Nothing else is used here than the store and requests.
+			right := func(text string) (bool, error) {
+				key, err := keyFromSeed(text)
+				return err == nil && key.PublicKey() == s.public(public), nil
+			}
+			if err := c.keys.mach.GetOrRequestSecret(ctx, s.name, right, secretTimeout); err != nil {
+				c.log.Info("no device of ours gives a private key", "name", s.name, "cause", cause(err))
+			}
+		})
+	}
+}
