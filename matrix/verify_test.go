@@ -233,3 +233,105 @@ func TestVerifyNot(t *testing.T) {
 	wantError(t, fresh.Verify(t.Context(), "@bob:localhost", newHuman(t)), matrix.ErrUnverified)
 	wantError(t, old.Verify(t.Context(), "@nobody:localhost", newHuman(t)), matrix.ErrNoRoom)
 }
+
+// verifiers is a pair that can verify each other, in a room of theirs.
+func verifiers(t testing.TB, opts ...matrixtest.RoomOption) *pair {
+	t.Helper()
+	p := newPair(t)
+	setUp(t, p.ac, p.alice)
+	setUp(t, p.bc, p.bob)
+	p.room = p.server.NewRoom(p.alice, []*matrixtest.User{p.bob}, append(opts, matrixtest.Direct())...)
+	for _, err := range []error{p.alice.MarkDirect(t.Context(), p.bob, p.room), p.bob.MarkDirect(t.Context(), p.alice, p.room)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	direct := func(r matrix.Room) bool { return r.Direct != "" }
+	awaitRoom(t, p.ac, p.room, "alice knows the direct chat", direct)
+	awaitRoom(t, p.bc, p.room, "bob knows the direct chat", direct)
+	return p
+}
+
+// verified lets alice ask bob, and both say yes.
+func (p *pair) verified(t testing.TB, aliceFirst bool) {
+	t.Helper()
+	a, b := newHuman(t), newHuman(t)
+	b.wait(p.bc)
+	a.verify(p.ac, p.bob.ID())
+	b.accepts(p.alice.ID())
+	if aliceFirst {
+		compare(t, a, b)
+	} else {
+		compare(t, b, a)
+	}
+	a.ends(nil)
+	b.ends(nil)
+}
+
+// trust gives how far to believes a message of from.
+func (p *pair) trust(t testing.TB, from *matrix.Client, to *box) transfer.Trust {
+	t.Helper()
+	sent := send(t, from, p.room, invite("t1"))
+	for got := to.next(); ; got = to.next() {
+		if got.Event == sent {
+			return got.Trust
+		}
+	}
+}
+
+// Two people verify each other in a room, in the order they like, and from then
+// on each believes that the other's device is the other's.
+func TestVerifyUser(t *testing.T) {
+	for name, first := range map[string]bool{"who asks is first": true, "who answers is first": false} {
+		t.Run(name, func(t *testing.T) {
+			p := verifiers(t, matrixtest.Encrypted())
+			if got := p.trust(t, p.ac, p.bbox); got != transfer.TrustIdentity {
+				t.Fatalf("trust is %v before", got)
+			}
+			p.verified(t, first)
+			for name, got := range map[string]transfer.Trust{"bob": p.trust(t, p.ac, p.bbox), "alice": p.trust(t, p.bc, p.abox)} {
+				if got != transfer.TrustVerified {
+					t.Errorf("%s's trust is %v after", name, got)
+				}
+			}
+		})
+	}
+}
+
+// It works in a room that is not encrypted, too.
+func TestVerifyUserInPlainRoom(t *testing.T) {
+	p := verifiers(t)
+	p.verified(t, true)
+	p.room = p.server.NewRoom(p.alice, []*matrixtest.User{p.bob}, matrixtest.Encrypted())
+	awaitRoom(t, p.ac, p.room, "alice knows the room", known)
+	awaitRoom(t, p.bc, p.room, "bob knows the room", known)
+	if got := p.trust(t, p.ac, p.bbox); got != transfer.TrustVerified {
+		t.Errorf("trust is %v after", got)
+	}
+}
+
+// When a user gets another identity, who had verified the old one believes the
+// new one nothing, until it is verified as well.
+func TestVerifyAgainAfterReset(t *testing.T) {
+	p := verifiers(t, matrixtest.Encrypted())
+	p.verified(t, true)
+	if got := p.trust(t, p.ac, p.bbox); got != transfer.TrustVerified {
+		t.Fatalf("trust is %v after the verification", got)
+	}
+	if err := p.ac.ResetIdentity(t.Context(), p.alice.Password); err != nil {
+		t.Fatal(err)
+	}
+	matrixtest.Eventually(t, soon, "bob believes alice nothing", func() bool {
+		sent := send(t, p.ac, p.room, invite("t2"))
+		end := send(t, p.bc, p.room, cancelOf("sync"))
+		heard := false
+		for got := p.bbox.next(); got.Event != end; got = p.bbox.next() {
+			heard = heard || got.Event == sent
+		}
+		return !heard
+	})
+	p.verified(t, false)
+	if got := p.trust(t, p.ac, p.bbox); got != transfer.TrustVerified {
+		t.Errorf("trust is %v after the second verification", got)
+	}
+}
