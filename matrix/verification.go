@@ -193,6 +193,9 @@ func (v *verification) theirsCounts() bool {
 // step moves on, and does what belongs to the new phase.
 func (v *verification) step(ctx context.Context, s stimulus, e *verifyEvent) {
 	was := v.phase
+	if was >= phaseDone {
+		return
+	}
 	v.phase = was.next(s)
 	var err error
 	switch v.phase {
