@@ -34,6 +34,8 @@ type keyring struct {
 	verifier *verifier
 	gate     chan struct{} // capacity 1: filled by whoever uses what follows and the machine
 
+	// asked are the last requests of our other devices for a private key.
+	asked []*event.SecretRequestEventContent
 	// outdated are the users whose devices have changed, and could not be
 	// asked for yet.
 	outdated map[id.UserID]bool
@@ -151,6 +153,9 @@ func (k *keyring) takeToDevice(ctx context.Context, evt *event.Event) {
 	if request, ok := evt.Content.Parsed.(*event.RoomKeyRequestEventContent); ok {
 		k.mach.HandleRoomKeyRequest(ctx, evt.Sender, request) // the machine would start a goroutine for it
 		return
+	}
+	if request, ok := evt.Content.Parsed.(*event.SecretRequestEventContent); ok && userID(evt.Sender) == k.self.User {
+		k.remember(request)
 	}
 	k.mach.HandleToDeviceEvent(ctx, evt)
 }

@@ -212,8 +212,11 @@ func (c *Client) finishVerification(ctx context.Context, v *verification, before
 	if err := v.run(ctx); err != nil {
 		return err
 	}
-	if v.peer.User != c.login.User || before == Vouching {
+	switch {
+	case v.peer.User != c.login.User:
 		return nil
+	case before == Vouching:
+		return c.bequeath(ctx, v.peer.Device)
 	}
 	v.person.Tell("The codes match. Waiting for the keys.")
 	return c.inherit(ctx)

@@ -3,8 +3,6 @@ package matrix
 import (
 	"context"
 	"errors"
-	"sync"
-	"time"
 
 	"maunium.net/go/mautrix/crypto/olm"
 	"maunium.net/go/mautrix/id"
@@ -91,7 +89,11 @@ func (n keyNotary) vouch(ctx context.Context, peer transfer.Peer, proven claims)
 		if err != nil {
 			return nil // the other device may have it
 		}
-		return k.endorseDevice(ctx, peer.Device, proven.device, crossSigner(key))
+		if err := k.endorseDevice(ctx, peer.Device, proven.device, crossSigner(key)); err != nil {
+			return err
+		}
+		k.answerAgain(ctx, peer.Device)
+		return nil
 	})
 }
 
@@ -109,80 +111,4 @@ func (k *keyring) userSigner(ctx context.Context, standing Standing, public iden
 		return nil, ErrNoSigningKey
 	}
 	return key, nil
-}
-
-// How long a device that has just been verified waits for what the other one
-// has to do.
-const (
-	// secretTimeout is for the private keys, which the other device need not
-	// have, nor give.
-	secretTimeout = 15 * time.Second
-	// standingTimeout is for its signature on our device.
-	standingTimeout = 20 * time.Second
-	// standingPause is between looks.
-	standingPause = 500 * time.Millisecond
-)
-
-// inherit asks our other devices for the private keys of the identity, now that
-// this device trusts it ("Secret sharing"), and waits until the identity
-// vouches for this device.
-func (c *Client) inherit(ctx context.Context) error {
-	c.fetchSecrets(ctx)
-	deadline := time.Now().Add(standingTimeout)
-	for {
-		standing, err := c.Standing(ctx)
-		if err != nil || standing >= Verified {
-			return err
-		}
-		// With the key at hand there is no need to wait for the other device.
-		err = c.withKeys(ctx, func(ctx context.Context) error {
-			k := c.keys
-			public, err := k.identity(ctx, id.UserID(k.self.User))
-			if err != nil {
-				return err
-			}
-			key, err := k.privateKey(ctx, id.SecretXSSelfSigning, public.selfSigning)
-			if err != nil {
-				return nil
-			}
-			return k.endorseDevice(ctx, k.self.Device, k.deviceSigner().public, crossSigner(key))
-		})
-		if err != nil {
-			return err
-		}
-		if time.Now().After(deadline) {
-			return errors.New("the codes match, but the other device has not signed this one: is it verified itself?")
-		}
-		if err := pause(ctx, standingPause); err != nil {
-			return err
-		}
-	}
-}
-
-// fetchSecrets asks for those private keys that this device does not hold, all
-// at once, and keeps those that are the halves of the public ones.
-func (c *Client) fetchSecrets(ctx context.Context) {
-	var public identity
-	err := c.withKeys(ctx, func(ctx context.Context) (err error) {
-		public, err = c.keys.identity(ctx, id.UserID(c.keys.self.User))
-		return err
-	})
-	if err != nil {
-		return
-	}
-	var all sync.WaitGroup
-	defer all.Wait()
-	for _, s := range crossSecrets {
-		all.Go(func() {
-			// Without the gate: the answers come through the sync loop, which
-			// needs it. Nothing else is used here than the store and requests.
-			right := func(text string) (bool, error) {
-				key, err := keyFromSeed(text)
-				return err == nil && key.PublicKey() == s.public(public), nil
-			}
-			if err := c.keys.mach.GetOrRequestSecret(ctx, s.name, right, secretTimeout); err != nil {
-				c.log.Info("no device of ours gives a private key", "name", s.name, "cause", cause(err))
-			}
-		})
-	}
 }
