@@ -79,7 +79,6 @@ type verification struct {
 	refuse  func(context.Context, *verifyEvent) // does that
 
 	phase      phase
-	methods    []string // of the other side
 	sas        *sas
 	start      json.RawMessage // the start event that counts
 	starter    bool            // it is ours
