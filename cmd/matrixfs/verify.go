@@ -135,6 +135,9 @@ func (c *verifyCommand) setUp(ctx context.Context, con *console, v verifier) err
 	if err != nil {
 		return err
 	}
+	if now.Standing == matrix.Unverified || now.Standing == matrix.Verified {
+		return matrix.ErrIdentity // somebody else's work; nothing to ask for
+	}
 	password, err := passwordFrom(ctx, con, c.PasswordFile, string(now.Account))
 	if err != nil {
 		return err

@@ -97,6 +97,7 @@ func TestVerifyWithRecoveryKey(t *testing.T) {
 
 	second := h.login(t, who)
 	second.verify().fails("--recovery-key-file FILE")
+	second.verify("--setup").fails("has an identity")
 	second.verify("@bob:localhost").fails("not verified itself")
 	wrong := filepath.Join(t.TempDir(), "wrong")
 	if err := os.WriteFile(wrong, []byte("EsTc wrong\n"), 0o600); err != nil {
