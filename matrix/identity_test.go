@@ -1,6 +1,8 @@
 package matrix_test
 
 import (
+	"bytes"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -120,4 +122,43 @@ func TestRecoveryRaisesTrust(t *testing.T) {
 		}
 		return trust == transfer.TrustIdentity
 	})
+}
+
+// Neither the recovery key nor a passphrase nor a password is in the log, or in
+// an error.
+func TestRecoveryLeavesNoTrace(t *testing.T) {
+	server := matrixtest.Start(t)
+	alice := server.NewUser("alice")
+	var log bytes.Buffer
+	open := func() *matrix.Client {
+		c, err := matrix.Open(t.Context(), matrixtest.Login(t, alice, server.URL()),
+			slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return c
+	}
+	key := setUp(t, open(), alice)
+	second := open()
+	for _, wrong := range []string{"my secret passphrase", key[:len(key)-1]} {
+		if err := second.Recover(t.Context(), wrong); err == nil || strings.Contains(err.Error(), wrong) {
+			t.Errorf("the error is %v", err)
+		}
+	}
+	if err := second.Recover(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{key, key[:9], "secret passphrase", alice.Password} {
+		if strings.Contains(log.String(), secret) {
+			t.Errorf("%q is in the log", secret)
+		}
+	}
+	if !strings.Contains(log.String(), "/keys/query") {
+		t.Error("the log is not at the level of debugging")
+	}
 }

@@ -343,3 +343,25 @@ func TestVerifyAgainAfterReset(t *testing.T) {
 		t.Errorf("trust is %v after the second verification", got)
 	}
 }
+
+// Whoever lets only verified devices count can verify them all the same, and
+// gets their offers from then on.
+func TestVerifyUserWhereThatIsRequired(t *testing.T) {
+	p := verifiers(t, matrixtest.Encrypted())
+	strict := matrixtest.Open(t, matrixtest.Login(t, p.alice, p.server.URL()), matrix.RequireVerified())
+	sbox := start(t, strict)
+	a, b := newHuman(t).wait(p.ac), newHuman(t).verify(strict, "")
+	a.accepts(p.alice.ID())
+	compare(t, a, b)
+	a.ends(nil)
+	b.ends(nil)
+	wantStanding(t, strict, matrix.Vouching)
+	a, b = newHuman(t).verify(strict, p.bob.ID()), newHuman(t).wait(p.bc)
+	b.accepts(p.alice.ID())
+	compare(t, b, a)
+	a.ends(nil)
+	b.ends(nil)
+	if got := p.trust(t, p.bc, sbox); got != transfer.TrustVerified {
+		t.Errorf("trust is %v after", got)
+	}
+}
