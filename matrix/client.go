@@ -37,7 +37,9 @@ type Client struct {
 	turn    turnCache
 	eraser  *eraser
 	keeper  *keeper
-	ready   chan struct{}
+	// verifier has the verification that is going on.
+	verifier *verifier
+	ready    chan struct{}
 
 	// stop ends what this client is doing; stopped is the context it ends.
 	stopped context.Context
@@ -155,6 +157,8 @@ func (c *Client) load(ctx context.Context, options []Option) (err error) {
 	if c.keys, err = openKeyring(ctx, c.store, c.api, c.roster, key, c.log); err != nil {
 		return err
 	}
+	c.verifier = newVerifier(c.keys.self, c.log)
+	c.keys.verifier = c.verifier
 	if c.login.since != "" {
 		close(c.ready)
 	}

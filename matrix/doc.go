@@ -13,6 +13,13 @@
 //	                       |          \------> receiver (transfer.Received, in room order)
 //	                       <--- Send <-- seal, in encrypted rooms
 //
+// Recover and MakeIdentity make this device a verified one, and Verify and
+// Answer compare emoji with another device or user, while Run runs:
+//
+//	Run --> verifier --> verification --> wire (a room, or a device)
+//	                         |  \-------> notary (the keyring)
+//	                         \----------> Judge (the person)
+//
 // Rooms, Members and Online answer from memory. They never wait for the disk
 // or the network.
 //
@@ -37,7 +44,12 @@
 //     is over: in this run, or in the next (eraser).
 //   - The messages of an offer that is alive are given to the receiver again
 //     after a restart (keeper).
-//   - No token, code or password is in an error or in a log line.
+//   - No token, code, password, recovery key or private key is in an error or in
+//     a log line.
+//   - A device or a user becomes trusted only by a recovery key, or by codes that
+//     a person has said are the same (Recover, Verify, Answer). The private keys
+//     that this takes are read for each use: none stays in memory, where it
+//     would outlive the identity that it belongs to.
 //   - New tokens are stored before their first use; the homeserver keeps the old
 //     ones until then (session).
 //   - A login that fails or is interrupted leaves no device behind, as far as
@@ -45,10 +57,10 @@
 //
 // # Locks
 //
-// keyring.gate may be held while roster.mu and session.mu are taken. Client.mu,
-// roster.mu, line.mu, pacer.mu, eraser.mu, keeper.mu, session.mu and
-// turnCache.gate are leaves: none is held while another is taken. The receiver
-// is called with no lock held, from the goroutine of Run.
+// keyring.gate may be held while roster.mu, verifier.mu and session.mu are taken.
+// Client.mu, roster.mu, line.mu, verifier.mu, pacer.mu, eraser.mu, keeper.mu,
+// session.mu and turnCache.gate are leaves: none is held while another is taken.
+// The receiver is called with no lock held, from the goroutine of Run.
 //
 // # Limitations
 //
@@ -59,6 +71,11 @@
 //     their homeserver can add one.
 //   - An encrypted message whose key has not come before the program ends is not
 //     shown at the next start.
+//   - Verifying takes SAS, with emoji or numbers; no QR codes. A request in a
+//     room that is not encrypted is seen only if it comes while Answer waits.
+//   - A user who had verified another, whose identity was replaced since, would
+//     trust the old identity again if the homeserver brought it back, as would
+//     any client: what revokes a signature does not exist.
 //   - A room with join rule "restricted" is taken for private, although the room
 //     whose members may join could be public.
 //   - After a gap in a room's timeline, what is older than

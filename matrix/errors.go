@@ -45,6 +45,44 @@ var (
 	ErrTooLate = errors.New("nobody has logged in in time: try again")
 	// ErrOtherUser: somebody else has logged in in the browser.
 	ErrOtherUser = errors.New("the browser has logged in somebody else")
+	// ErrNoIdentity: the account has no cross-signing keys.
+	ErrNoIdentity = errors.New(`this account has no identity yet: run "matrixfs verify --setup", or set up verification in another client`)
+	// ErrIdentity: the account has cross-signing keys, or a recovery key.
+	ErrIdentity = errors.New(`this account has an identity or a recovery key already: run "matrixfs verify"`)
+	// ErrNoRecovery: there is nothing that a recovery key could open.
+	ErrNoRecovery = errors.New(`this account has no recovery key: run "matrixfs verify --emoji", with a verified device at hand`)
+	// ErrRecoveryKey: it does not open the account's secrets.
+	ErrRecoveryKey = errors.New("this is neither the recovery key nor the passphrase of the account: try again")
+	// ErrOldRecovery: it opens the keys of an identity that was replaced.
+	ErrOldRecovery = errors.New(`the recovery key belongs to an identity that has been replaced: run "matrixfs verify --emoji", with a verified device at hand`)
+	// ErrUnverified: others can't be verified from a device that is not.
+	ErrUnverified = errors.New(`this device is not verified itself: run "matrixfs verify" first`)
+	// ErrNoSigningKey: the device lacks the key that vouches for others.
+	ErrNoSigningKey = errors.New(`this device does not hold the key that vouches for others: run "matrixfs verify" with the recovery key first`)
+	// ErrBusy: there is a verification already.
+	ErrBusy = errors.New("another verification is going on: finish or stop that one first")
+	// ErrNoOtherDevice: there is no device to verify with.
+	ErrNoOtherDevice = errors.New("the account has no other verified device: use the recovery key")
+	// ErrNoRoom: there is no room in which to verify a user.
+	ErrNoRoom = errors.New("there is no private room with this user: start a direct chat with them first")
+	// ErrMismatch: the codes are not the same.
+	ErrMismatch = errors.New("the codes do not match: somebody may be listening in; nothing was verified")
+	// ErrTampered: the keys are not the ones that were announced.
+	ErrTampered = errors.New("the keys do not match: somebody may be in between; nothing was verified")
+	// ErrUnproven: the other side did not prove what is needed.
+	ErrUnproven = errors.New("the other side has no identity of its own, or is not verified itself: it must do that first")
+	// ErrVerifyTimeout: nobody answered for ten minutes.
+	ErrVerifyTimeout = errors.New("the verification took too long: start again")
+	// ErrCancelled: the other side does not want to.
+	ErrCancelled = errors.New("the other side has cancelled the verification")
+	// ErrDeclined: this side does not want to.
+	ErrDeclined = errors.New("declined")
+	// ErrElsewhere: another device has answered.
+	ErrElsewhere = errors.New("the verification was answered on another device")
+	// errMethod: the other side can't compare emoji as we do.
+	errMethod = errors.New("the other side can't verify by comparing emoji: use a newer client there")
+	// errUnexpected: an event came that does not belong there.
+	errUnexpected = errors.New("the other side does not keep to the protocol: start again")
 	// ErrClosed: the client has been closed.
 	ErrClosed = errors.New("the Matrix client is closed")
 )
@@ -63,6 +101,21 @@ func status(err error) int {
 		return e.Response.StatusCode
 	}
 	return 0
+}
+
+// isRequest reports whether err comes from a request to the homeserver.
+func isRequest(err error) bool {
+	var e mautrix.HTTPError
+	return errors.As(err, &e)
+}
+
+// errcode gives the Matrix error code of an answer, or "".
+func errcode(err error) string {
+	var e mautrix.HTTPError
+	if errors.As(err, &e) && e.RespError != nil {
+		return e.RespError.ErrCode
+	}
+	return ""
 }
 
 // unreachable reports whether err is one that goes away by itself: no answer,

@@ -19,18 +19,26 @@ var stateTypes = []event.Type{
 }
 
 // messageTypes are the events of MSC2354, those that may turn out to be such,
-// and those that take one back.
-func messageTypes() []event.Type {
+// and those that take one back. While a verification is going on, its events
+// are among them: people write more m.room.message than a mount wants to hear
+// of.
+func messageTypes(verifying bool) []event.Type {
 	list := []event.Type{event.EventEncrypted, event.EventRedaction}
 	for _, t := range transfer.EventTypes {
 		list = append(list, event.Type{Type: t, Class: event.MessageEventType})
+	}
+	if verifying {
+		list = append(list, event.EventMessage)
+		for _, kind := range verifyKinds {
+			list = append(list, event.Type{Type: verifyPrefix + kind, Class: event.MessageEventType})
+		}
 	}
 	return list
 }
 
 // syncFilter asks for nothing that is not used. It is sent with each sync: an
 // uploaded one could get lost at the homeserver.
-func syncFilter() string {
+func syncFilter(verifying bool) string {
 	nothing := &mautrix.FilterPart{NotTypes: []event.Type{{Type: "*"}}}
 	filter := mautrix.Filter{
 		AccountData: &mautrix.FilterPart{Types: []event.Type{event.AccountDataDirectChats, event.AccountDataIgnoredUserList}},
@@ -40,12 +48,12 @@ func syncFilter() string {
 			Ephemeral:   nothing,
 			State:       &mautrix.FilterPart{Types: stateTypes},
 			// State that changes later comes in the timeline.
-			Timeline: &mautrix.FilterPart{Types: append(messageTypes(), stateTypes...), Limit: timelineLimit},
+			Timeline: &mautrix.FilterPart{Types: append(messageTypes(verifying), stateTypes...), Limit: timelineLimit},
 		},
 	}
 	text, err := json.Marshal(filter)
 	if err != nil {
-		panic(err) // it is a constant
+		panic(err) // it is one of two constants
 	}
 	return string(text)
 }

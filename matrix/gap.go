@@ -62,7 +62,7 @@ func (s *syncer) fillGaps(ctx context.Context, resp *syncResponse) (map[transfer
 // fetchGap gives the messages of a room between the last sync and the point
 // named by from, oldest first.
 func (s *syncer) fetchGap(ctx context.Context, at transfer.RoomID, from string) ([]*event.Event, error) {
-	filter, err := json.Marshal(mautrix.FilterPart{Types: messageTypes()})
+	filter, err := json.Marshal(mautrix.FilterPart{Types: messageTypes(s.c.verifier.listening())})
 	if err != nil {
 		return nil, err
 	}

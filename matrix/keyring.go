@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 
 	"go.mau.fi/util/dbutil"
 	"maunium.net/go/mautrix"
@@ -29,8 +30,12 @@ type keyring struct {
 	mach  *crypto.OlmMachine
 	store *keyStore
 	least transfer.Trust // what a device needs to count
-	gate  chan struct{}  // capacity 1: filled by whoever uses what follows and the machine
+	// verifier gets the events of verifications; nil while logging in.
+	verifier *verifier
+	gate     chan struct{} // capacity 1: filled by whoever uses what follows and the machine
 
+	// asked are the last requests of our other devices for a private key.
+	asked []*event.SecretRequestEventContent
 	// outdated are the users whose devices have changed, and could not be
 	// asked for yet.
 	outdated map[id.UserID]bool
@@ -136,12 +141,21 @@ func (k *keyring) take(ctx context.Context, sync *keySync) (news, renewed bool, 
 
 // takeToDevice handles a message to this device alone.
 func (k *keyring) takeToDevice(ctx context.Context, evt *event.Event) {
+	if strings.HasPrefix(evt.Type.Type, verifyPrefix) {
+		if e, err := fromDevice(evt); err == nil && k.verifier != nil {
+			k.verifier.take(e)
+		}
+		return
+	}
 	if evt.Content.ParseRaw(evt.Type) != nil {
 		return
 	}
 	if request, ok := evt.Content.Parsed.(*event.RoomKeyRequestEventContent); ok {
 		k.mach.HandleRoomKeyRequest(ctx, evt.Sender, request) // the machine would start a goroutine for it
 		return
+	}
+	if request, ok := evt.Content.Parsed.(*event.SecretRequestEventContent); ok && userID(evt.Sender) == k.self.User {
+		k.remember(request)
 	}
 	k.mach.HandleToDeviceEvent(ctx, evt)
 }

@@ -30,11 +30,22 @@ func (s *syncer) receiveEvent(ctx context.Context, evt *event.Event) {
 		s.receiveSealed(ctx, evt)
 	case evt.StateKey == nil && evt.Type.Type == event.EventRedaction.Type:
 		s.c.withdraw(ctx, evt)
+	case isVerification(evt):
+		if e, err := fromRoom(evt, ""); err == nil && !s.c.roster.encrypted(e.room) {
+			s.c.verify(e)
+		}
 	case !isMessage(evt):
 	case s.c.roster.encrypted(transfer.RoomID(evt.RoomID)):
 		s.c.log.Warn("a message that is not encrypted counts as not sent", "room", evt.RoomID, "from", evt.Sender)
 	default:
 		s.c.receive(evt, transfer.Peer{User: transfer.UserID(evt.Sender)}, transfer.TrustNone)
+	}
+}
+
+// verify passes an event of a verification in a room on.
+func (c *Client) verify(e *verifyEvent) {
+	if c.roster.unsafe(e.room) == "" && !c.roster.ignores(e.from.User) {
+		c.verifier.take(e)
 	}
 }
 

@@ -69,6 +69,7 @@ type sending struct {
 	content json.RawMessage
 	sealed  *event.EncryptedEventContent // content, once it has been encrypted
 	txn     string                       // the same for each try, so that the homeserver takes one
+	openly  bool                         // an event of a verification: for all devices
 }
 
 func (t *sending) send(ctx context.Context) (transfer.EventID, error) {
@@ -125,7 +126,11 @@ func (t *sending) try(ctx context.Context, encrypted bool) (transfer.EventID, er
 	var content any = t.content
 	if encrypted {
 		if t.sealed == nil {
-			sealed, err := t.c.keys.seal(ctx, t.at, t.c.roster.members(t.at), t.kind, t.content)
+			seal := t.c.keys.seal
+			if t.openly {
+				seal = t.c.keys.sealOpenly
+			}
+			sealed, err := seal(ctx, t.at, t.c.roster.members(t.at), t.kind, t.content)
 			if err != nil {
 				return "", err
 			}

@@ -66,7 +66,7 @@ func (c *Client) Run(ctx context.Context) error {
 // syncer is the sync loop. It belongs to Run.
 type syncer struct {
 	c       *Client
-	filter  string
+	filters map[bool]string // whether a verification is going on
 	since   string
 	caught  bool // up with the homeserver, at least once in this run
 	backoff time.Duration
@@ -79,7 +79,7 @@ type syncer struct {
 }
 
 func (c *Client) newSyncer() *syncer {
-	return &syncer{c: c, filter: syncFilter(), since: c.login.since}
+	return &syncer{c: c, filters: map[bool]string{false: syncFilter(false), true: syncFilter(true)}, since: c.login.since}
 }
 
 func (s *syncer) run(ctx context.Context) error {
@@ -140,7 +140,7 @@ func (s *syncer) poll(ctx context.Context) (*syncResponse, error) {
 		s.c.api.Client.CloseIdleConnections()
 	}
 	query := map[string]string{
-		"filter":       s.filter,
+		"filter":       s.filters[s.c.verifier.listening()],
 		"set_presence": string(event.PresenceOffline), // a mount is no sign that a person is there
 		"timeout":      strconv.FormatInt(hold.Milliseconds(), 10),
 	}

@@ -149,6 +149,14 @@ func (s *syncer) receiveSealed(ctx context.Context, evt *event.Event) {
 		s.late.again = true
 	case errors.Is(err, crypto.ErrGroupSessionWithheld):
 		s.c.log.Info("a message was withheld from this device by its sender: has this device been verified?", "room", at, "from", evt.Sender)
+	case open.Event != nil && isVerification(open.Event):
+		// Verifying is what a device that counts as nobody is asked to do.
+		if err != nil && !errors.Is(err, errChanged) && !errors.Is(err, errUnsigned) && !errors.Is(err, errUnverified) {
+			return
+		}
+		if e, err := fromRoom(open.Event, open.from.Device); err == nil && e.from.User == open.from.User {
+			s.c.verify(e)
+		}
 	case err != nil && open.Event != nil && isMessage(open.Event):
 		s.c.log.Warn("a message counts as not sent", "room", at, "from", open.from.String(), "type", open.Type.Type, "cause", err)
 	case err != nil:

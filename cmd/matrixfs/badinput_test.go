@@ -53,7 +53,7 @@ func TestHelpAndVersion(t *testing.T) {
 	t.Parallel()
 	h := home(t)
 	help := start(t, h.binary, "--help").succeeds()
-	for _, command := range []string{"login", "mount", "status", "logout", "demo", "version"} {
+	for _, command := range []string{"login", "mount", "status", "verify", "logout", "demo", "version"} {
 		if !strings.Contains(help, command) {
 			t.Errorf("--help does not mention %s", command)
 		}

@@ -37,7 +37,7 @@ func TestControlSocket(t *testing.T) {
 	if _, err := askStatus(t.Context(), dir); !errors.Is(err, errNotMounted) {
 		t.Errorf("a dead socket: %v", err)
 	}
-	server, err := startControl(dir, state, log)
+	server, err := startControl(dir, state, nil, log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,8 @@ import (
 )
 
 // The control socket speaks HTTP: it brings deadlines, limits and an orderly
-// end, and "curl --unix-socket" can ask it. Only GET /status exists.
+// end, and "curl --unix-socket" can ask it. It knows GET /status, and POST /verify,
+// which turns into a dialog (see verifyProtocol).
 const (
 	controlName    = "control.sock"
 	controlTimeout = 5 * time.Second // for a whole request: all is answered from memory
@@ -25,13 +26,16 @@ const (
 type controlServer struct {
 	path   string
 	server *http.Server
+	verify verifyFunc
+	open   context.Context // of the dialogs; ended by shut
+	shut   func()
 	done   sync.WaitGroup
 }
 
 // startControl listens in the state directory and answers with what state
-// gives, which is called from many goroutines. A socket that a dead mount
+// gives and does what verify does, which are called from many goroutines. A socket that a dead mount
 // left behind is replaced.
-func startControl(stateDir string, state func() report, log *slog.Logger) (*controlServer, error) {
+func startControl(stateDir string, state func() report, verify verifyFunc, log *slog.Logger) (*controlServer, error) {
 	listener, err := listenIn(stateDir)
 	if err != nil {
 		return nil, fmt.Errorf("can't open the control socket in %s: %w", stateDir, err)
@@ -43,7 +47,8 @@ func startControl(stateDir string, state func() report, log *slog.Logger) (*cont
 		_ = json.NewEncoder(w).Encode(state())
 	})
 	s := &controlServer{
-		path: filepath.Join(stateDir, controlName),
+		verify: verify,
+		path:   filepath.Join(stateDir, controlName),
 		server: &http.Server{
 			Handler:        mux,
 			ReadTimeout:    controlTimeout,
@@ -53,12 +58,16 @@ func startControl(stateDir string, state func() report, log *slog.Logger) (*cont
 			ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		},
 	}
+	s.open, s.shut = context.WithCancel(context.Background())
+	mux.HandleFunc("POST /verify", s.serveVerify)
 	s.done.Go(func() { _ = s.server.Serve(listener) }) // always ends with ErrServerClosed
 	return s, nil
 }
 
-// Close removes the socket, lets requests under way finish, and waits.
+// Close removes the socket, ends dialogs, lets other requests under way finish,
+// and waits.
 func (s *controlServer) Close() {
+	s.shut()
 	_ = os.Remove(s.path)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

@@ -114,7 +114,7 @@ func (d *daemon) start(ctx context.Context) error {
 		return err
 	}
 	d.client.SetReceiver(d.exchange)
-	if d.control, err = startControl(o.stateDir, d.report, d.log); err != nil {
+	if d.control, err = startControl(o.stateDir, d.report, d.verify, d.log); err != nil {
 		return err
 	}
 	// It outlives the signal: the peers are to be told. Closing it ends it.
@@ -219,6 +219,11 @@ func (d *daemon) abandon() {
 	case <-unmounted:
 	case <-time.After(abandonTimeout):
 	}
+}
+
+// verify does a verifyJob with the account of the mount.
+func (d *daemon) verify(ctx context.Context, job verifyJob, person matrix.Judge) (verifyResult, error) {
+	return job.run(ctx, d.client, person)
 }
 
 // report tells what a running mount tells of itself.

@@ -22,6 +22,7 @@ type commandLine struct {
 	Login   loginCommand   `cmd:"" help:"Log in, and keep the login in the state directory."`
 	Mount   mountCommand   `cmd:"" help:"Mount the rooms of the account until stopped."`
 	Status  statusCommand  `cmd:"" help:"Show the transfers of a running mount."`
+	Verify  verifyCommand  `cmd:"" help:"Verify this device (recovery key or emoji), or a person."`
 	Logout  logoutCommand  `cmd:"" help:"End the login on the homeserver and remove the state."`
 	Demo    demoCommand    `cmd:"" help:"Try everything on this machine: a homeserver, two people, two mounts."`
 	Version versionCommand `cmd:"" help:"Print the version."`

@@ -20,53 +20,59 @@ var errNoPassword = errors.New("there is no terminal to ask for the password: gi
 // passwordFrom reads the password from the file ("-" is standard input), or
 // asks for it on the terminal where file is empty.
 func passwordFrom(ctx context.Context, con *console, file, user string) (string, error) {
-	var password string
-	var err error
-	switch file {
-	case "":
-		password, err = askPassword(ctx, con, user)
-	case "-":
-		password, err = readPassword(con.in)
-	default:
-		var f *os.File
-		if f, err = os.Open(file); err != nil {
-			return "", fmt.Errorf("can't read the password: %w", err)
-		}
-		defer f.Close()
-		password, err = readPassword(f)
+	if file != "" {
+		return secretFrom(con, file, "password")
 	}
-	if err != nil {
-		return "", err
+	password, err := askSecret(ctx, con, fmt.Sprintf("Password of %s: ", safeText(user)), errNoPassword)
+	if err == nil && password == "" {
+		err = errors.New("the password is empty")
 	}
-	if password == "" {
-		return "", errors.New("the password is empty")
-	}
-	return password, nil
+	return password, err
 }
 
-// readPassword takes the first line: editors and echo end it with a newline.
-func readPassword(r io.Reader) (string, error) {
+// secretFrom reads a secret, which is called what, from a file ("-" is standard
+// input).
+func secretFrom(con *console, file, what string) (string, error) {
+	from := con.in
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return "", fmt.Errorf("can't read the %s: %w", what, err)
+		}
+		defer f.Close()
+		from = f
+	}
+	secret, err := readSecret(from, what)
+	if err == nil && secret == "" {
+		err = fmt.Errorf("the %s is empty", what)
+	}
+	return secret, err
+}
+
+// readSecret takes the first line: editors and echo end it with a newline.
+func readSecret(r io.Reader, what string) (string, error) {
 	content, err := io.ReadAll(io.LimitReader(r, maxPassword+1))
 	if err != nil {
-		return "", fmt.Errorf("can't read the password: %w", err)
+		return "", fmt.Errorf("can't read the %s: %w", what, err)
 	}
 	if len(content) > maxPassword {
-		return "", fmt.Errorf("the password is longer than %d bytes: is this the right file?", maxPassword)
+		return "", fmt.Errorf("the %s is longer than %d bytes: is this the right file?", what, maxPassword)
 	}
 	line, _, _ := bytes.Cut(content, []byte("\n"))
 	return string(bytes.TrimSuffix(line, []byte("\r"))), nil
 }
 
-// askPassword asks on the terminal without showing the answer. When ctx ends
-// first, the terminal is put back as it was; the program is expected to end
-// then, because the read itself can't be called off.
-func askPassword(ctx context.Context, con *console, user string) (string, error) {
+// askSecret asks on the terminal without showing the answer. Where there is no
+// terminal the error is missing. When ctx ends first, the terminal is put back
+// as it was; the program is expected to end then, because the read itself can't
+// be called off.
+func askSecret(ctx context.Context, con *console, question string, missing error) (string, error) {
 	fd := int(con.in.Fd())
 	before, err := term.GetState(fd)
 	if err != nil {
-		return "", errNoPassword
+		return "", missing
 	}
-	fmt.Fprintf(con.err, "Password of %s: ", safeText(user))
+	fmt.Fprint(con.err, question)
 	type answer struct {
 		password []byte
 		err      error
@@ -80,7 +86,7 @@ func askPassword(ctx context.Context, con *console, user string) (string, error)
 	case a := <-answers:
 		fmt.Fprintln(con.err)
 		if a.err != nil {
-			return "", fmt.Errorf("can't read the password: %w", a.err)
+			return "", fmt.Errorf("can't read the answer: %w", a.err)
 		}
 		return string(a.password), nil
 	case <-ctx.Done():
