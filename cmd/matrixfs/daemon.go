@@ -51,8 +51,9 @@ type daemon struct {
 	syncing  sync.WaitGroup
 	syncErr  chan error // gets what Run returned
 
-	mu    sync.Mutex
-	mount *fs.Mounted // guarded by mu: abandon may come from another goroutine
+	mu       sync.Mutex  // guards all below: abandon and report come from other goroutines
+	mount    *fs.Mounted // nil until there is one
+	standing string      // how this device stands to its account's identity; empty: not known
 }
 
 func newDaemon(o daemonOptions) *daemon {
@@ -136,6 +137,7 @@ func (d *daemon) start(ctx context.Context) error {
 	d.mu.Lock()
 	d.mount = mount
 	d.mu.Unlock()
+	d.syncing.Go(func() { d.lookAtStanding(context.WithoutCancel(ctx)) })
 	return nil
 }
 
@@ -223,12 +225,17 @@ func (d *daemon) abandon() {
 
 // verify does a verifyJob with the account of the mount.
 func (d *daemon) verify(ctx context.Context, job verifyJob, person matrix.Judge) (verifyResult, error) {
-	return job.run(ctx, d.client, person)
+	result, err := job.run(ctx, d.client, person)
+	d.lookAtStanding(ctx)
+	return result, err
 }
 
 // report tells what a running mount tells of itself.
 func (d *daemon) report() report {
 	account := d.client.Account()
+	d.mu.Lock()
+	standing := d.standing
+	d.mu.Unlock()
 	told := report{
 		Version:    version(),
 		PID:        os.Getpid(),
@@ -237,6 +244,7 @@ func (d *daemon) report() report {
 		Homeserver: safeText(account.Homeserver),
 		Mountpoint: d.options.mountpoint,
 		Online:     d.client.Online(),
+		Standing:   standing,
 		Transfers:  []transfer.Status{}, // "[]" in JSON
 	}
 	for _, s := range d.exchange.Status() {

@@ -18,6 +18,9 @@ type report struct {
 	Mountpoint string `json:"mountpoint"`
 	// Online tells whether the homeserver answered lately.
 	Online bool `json:"online"`
+	// Standing tells how this device stands to the identity of its account
+	// (matrix.Standing); it is left out while that is not known.
+	Standing string `json:"standing,omitempty"`
 	// Transfers are the live ones and the last that ended, oldest first.
 	// Everything in them is safe to print.
 	Transfers []transfer.Status `json:"transfers"`

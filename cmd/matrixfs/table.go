@@ -9,6 +9,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 
+	"github.com/matrixfs/matrixfs/matrix"
 	"github.com/matrixfs/matrixfs/transfer"
 )
 
@@ -26,6 +27,9 @@ func renderStatus(told report, now time.Time) string {
 	}
 	head := fmt.Sprintf("%s (%s) mounted at %s, %s\n",
 		safeText(told.User), safeText(told.Device), safeText(told.Mountpoint), online)
+	if told.Standing == matrix.Unverified.String() {
+		head += unverifiedHint + "\n"
+	}
 	if len(told.Transfers) == 0 {
 		return head + "No transfers yet.\n"
 	}

@@ -249,3 +249,20 @@ func TestVerifyUsage(t *testing.T) {
 	}
 	d.verify("--emoji").fails("not logged in")
 }
+
+// A mount says that its device is not verified, until it is.
+func TestUnverifiedDeviceIsTold(t *testing.T) {
+	t.Parallel()
+	h := home(t)
+	who := h.person(t)
+	file, _ := h.login(t, who).setUpIdentity(t)
+	second := h.login(t, who).mount()
+	const hint = "this device is not verified"
+	table := func() string { return start(t, h.binary, "status", "--state", second.state).succeeds() }
+	eventually(t, "status says that the device is not verified", func() bool { return strings.Contains(table(), hint) })
+	if said := second.daemon.err.String(); strings.Count(said, hint) != 1 {
+		t.Errorf("the mount says %q", said)
+	}
+	second.verify("--recovery-key-file", file).succeeds()
+	eventually(t, "status says no more that the device is not verified", func() bool { return !strings.Contains(table(), hint) })
+}
