@@ -36,8 +36,7 @@ func newAttack(t *testing.T) *attack {
 	a.ac = matrixtest.Open(t, matrixtest.Login(t, a.alice, a.server.URL()))
 	a.bc = matrixtest.Open(t, matrixtest.Login(t, a.bob, a.forger.URL()))
 	a.abox, a.bbox = start(t, a.ac), start(t, a.bc)
-	awaitRoom(t, a.ac, a.room, "alice knows the room", known)
-	awaitRoom(t, a.bc, a.room, "bob knows the room", known)
+	awaitMembers(t, a.pair, 3, a.ac, a.bc)
 	return a
 }
 
@@ -160,7 +159,7 @@ func TestAttackMadeUpDevice(t *testing.T) {
 	// The homeserver can log in as anybody.
 	madeUp := matrixtest.Open(t, matrixtest.Login(t, a.alice, a.server.URL()))
 	mbox := start(t, madeUp)
-	awaitRoom(t, madeUp, a.room, "it knows the room", known)
+	awaitMembers(t, a.pair, 3, madeUp)
 
 	offer := send(t, a.bc, a.room, invite("bob's"))
 	for got := a.bbox.next(); got.Event != offer; got = a.bbox.next() {
@@ -244,7 +243,7 @@ func TestIdentity(t *testing.T) {
 	// carol's messages come after alice's, and tell that those have been seen.
 	cc := matrixtest.Open(t, matrixtest.Login(t, a.carol, a.server.URL()))
 	start(t, cc)
-	awaitRoom(t, cc, a.room, "carol knows the room", known)
+	awaitMembers(t, a.pair, 3, cc)
 	// trust is what bob makes of a message of alice's, or -1 if nothing.
 	trust := func() (trust transfer.Trust) {
 		t.Helper()

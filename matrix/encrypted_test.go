@@ -19,8 +19,7 @@ func encryptedPair(t testing.TB) *pair {
 	t.Helper()
 	p := newPair(t)
 	p.room = p.server.NewRoom(p.alice, []*matrixtest.User{p.bob}, matrixtest.Encrypted())
-	awaitRoom(t, p.ac, p.room, "alice knows the room", known)
-	awaitRoom(t, p.bc, p.room, "bob knows the room", known)
+	awaitMembers(t, p, 2, p.ac, p.bc)
 	return p
 }
 

@@ -118,6 +118,14 @@ func wantError(t testing.TB, err, want error) {
 	}
 }
 
+// awaitMembers waits until clients know so many members of the room.
+func awaitMembers(t testing.TB, p *pair, n int, clients ...*matrix.Client) {
+	t.Helper()
+	for _, c := range clients {
+		matrixtest.Eventually(t, soon, "the room and its members are known", func() bool { return len(c.Members(p.room)) == n })
+	}
+}
+
 // pair is two people in a room, each with a client that runs.
 type pair struct {
 	server     *matrixtest.Server

@@ -156,7 +156,8 @@ func TestSessionEndedByTheServer(t *testing.T) {
 			case <-time.After(soon):
 				t.Fatal("Run goes on")
 			}
-			if n := d.unknownTokens(); n < 1 || n > 3 {
+			// Two or three, depending on what was under way; a loop makes hundreds.
+			if n := d.unknownTokens(); n < 1 || n > 8 {
 				t.Errorf("%d requests were refused", n)
 			}
 			if n := len(d.server.Log(http.MethodPost, tt.path)); n > 3 {
