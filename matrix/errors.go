@@ -125,6 +125,12 @@ func unreachable(err error) bool {
 	return s == 0 || s >= 500 || (s >= 200 && s < 300)
 }
 
+// isBusy reports whether err is that of a server that has taken the request, and
+// has not answered in time or could not.
+func isBusy(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || isTimeout(err) || status(err) >= 500
+}
+
 // maxRetryAfter bounds what a server may ask us to wait. No homeserver's
 // limits last for more than minutes.
 const maxRetryAfter = time.Hour

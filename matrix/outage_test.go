@@ -337,3 +337,21 @@ func TestCloseInterrupts(t *testing.T) {
 	}
 	wantError(t, c.Run(t.Context()), matrix.ErrClosed)
 }
+
+// A homeserver that answers, and takes long over a message, gets the time.
+func TestSlowHomeserver(t *testing.T) {
+	p := newPair(t)
+	proxy := matrixtest.NewProxy(t, p.server.URL())
+	c := matrixtest.Open(t, matrixtest.Login(t, p.bob, proxy.URL()))
+	start(t, c)
+	awaitRoom(t, c, p.room, "the room is known", known)
+	proxy.Answer(25, http.MethodPut, "/send/", http.StatusGatewayTimeout, "")
+	begun := time.Now()
+	id := send(t, c, p.room, cancelOf("slow"))
+	if took := time.Since(begun); took < 4500*time.Millisecond {
+		t.Errorf("took %v: nothing was slow", took)
+	}
+	for got := p.abox.next(); got.Event != id; got = p.abox.next() {
+		t.Fatalf("received %+v", got)
+	}
+}

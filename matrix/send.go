@@ -21,6 +21,9 @@ const (
 	// patience is how long after the call a try may still begin, apart from
 	// waits that the homeserver asks for.
 	patience = 4 * time.Second
+	// slowPatience is the same for a homeserver that is there, and too busy to
+	// answer.
+	slowPatience = 30 * time.Second
 	// attemptTimeout is how long one try may take. A homeserver under load
 	// takes seconds; one that is gone without a word is noticed by this.
 	attemptTimeout = 8 * time.Second
@@ -78,7 +81,7 @@ func (t *sending) send(ctx context.Context) (transfer.EventID, error) {
 		return "", err
 	}
 	defer func() { release() }()
-	deadline := time.Now().Add(patience)
+	deadline, slow := time.Now().Add(patience), time.Now().Add(slowPatience)
 	for {
 		if err := t.c.line.wait(ctx, deadline); err != nil {
 			return "", err
@@ -107,9 +110,12 @@ func (t *sending) send(ctx context.Context) (transfer.EventID, error) {
 			deadline = time.Now().Add(patience)
 		case !unreachable(err):
 			return "", t.refused(err)
-		case time.Now().After(deadline):
+		case time.Now().After(deadline) && (!isBusy(err) || time.Now().After(slow)):
 			return "", offline(err)
 		default:
+			if isBusy(err) { // line.wait finds out whether it is there at all
+				deadline = time.Now().Add(patience)
+			}
 			t.c.line.doubt()
 			if err := pause(ctx, retryPause); err != nil {
 				return "", err

@@ -126,6 +126,12 @@ func (d *device) crash() {
 
 // cleanUp stops the daemon at the end of a test.
 func (d *device) cleanUp() {
+	if d.t.Failed() && d.daemon != nil {
+		if d.daemon.running() {
+			d.t.Logf("the transfers of %s: %+v", d.who.Name, d.status(d.t).Transfers)
+		}
+		d.t.Logf("the mount of %s says: %s", d.who.Name, d.daemon.err.String())
+	}
 	if d.daemon != nil && d.daemon.running() {
 		d.stop()
 	}
