@@ -281,6 +281,89 @@ func TestIdentity(t *testing.T) {
 	becomes("another identity", -1)
 }
 
+// What was kept over a restart counts only if its sender still does, and what a
+// device sends that its user has logged out does not.
+func TestKeptTrust(t *testing.T) {
+	a := newAttack(t)
+	for _, c := range []struct {
+		name string
+		turn func()
+		want bool
+	}{
+		{"as before", func() {}, true},
+		{"an identity that does not vouch for it", func() {
+			if _, err := a.alice.NewIdentity(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+	} {
+		bob := matrixtest.Login(t, a.bob, a.server.URL())
+		b := matrixtest.Open(t, bob)
+		box := start(t, b)
+		awaitMembers(t, a.pair, 3, b)
+		sent := send(t, a.ac, a.room, invite("kept"))
+		if got := box.next(); got.Event != sent {
+			t.Fatalf("%s: received %+v", c.name, got)
+		}
+		c.turn()
+		matrixtest.Eventually(t, soon, "bob's device knows of it", func() bool {
+			send(t, a.ac, a.room, cancelOf("mark"))
+			mark := send(t, b, a.room, cancelOf("own"))
+			counts := false
+			for got := box.next(); got.Event != mark; got = box.next() {
+				counts = counts || got.From.User == a.alice.ID()
+			}
+			return counts == c.want
+		})
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		b = matrixtest.Open(t, bob)
+		box = start(t, b)
+		mark := send(t, b, a.room, cancelOf("own"))
+		kept := false
+		for got := box.next(); got.Event != mark; got = box.next() {
+			kept = kept || got.Event == sent
+		}
+		if kept != c.want {
+			t.Errorf("%s: the offer is there: %v", c.name, kept)
+		}
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What a device has sent that its user has logged out since counts no more.
+func TestRemovedDevice(t *testing.T) {
+	a := newAttack(t)
+	stolen := matrixtest.Open(t, matrixtest.Login(t, a.alice, a.server.URL()))
+	start(t, stolen)
+	awaitMembers(t, a.pair, 3, stolen)
+	device := transfer.Peer{User: a.alice.ID(), Device: stolen.Account().Device}
+	sent := send(t, stolen, a.room, invite("first"))
+	if got := a.bbox.next(); got.Event != sent || got.From != device {
+		t.Fatalf("received %+v", got)
+	}
+	// The homeserver keeps the second one back.
+	kept := make(chan matrixtest.Event, 1)
+	a.forger.Change(func(room transfer.RoomID, evt matrixtest.Event) {
+		if room == a.room && evt["type"] == "m.room.encrypted" {
+			kept <- evt.Clone()
+			evt["type"] = "m.room.hidden"
+		}
+	})
+	send(t, stolen, a.room, invite("second"))
+	second := <-kept
+	a.forger.Change(nil)
+	if err := stolen.Logout(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	matrixtest.Eventually(t, soon, "bob knows that the device is gone", func() bool { return a.bc.DeviceGone(device) })
+	a.forger.Plant(a.room, second)
+	a.nothing()
+}
+
 // An offer whose key comes late appears when it comes, if it is still alive.
 func TestLateKey(t *testing.T) {
 	a := newAttack(t)

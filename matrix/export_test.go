@@ -1,6 +1,12 @@
 package matrix
 
-import "context"
+import (
+	"context"
+
+	"maunium.net/go/mautrix/id"
+
+	"github.com/matrixfs/matrixfs/transfer"
+)
 
 // ResetIdentity replaces the account's identity by one that vouches for this
 // device, as another client could.
@@ -16,4 +22,10 @@ func (c *Client) ResetIdentity(ctx context.Context, password string) error {
 		}
 		return c.keys.adopt(ctx, public, keys)
 	})
+}
+
+// DeviceGone reports whether the client knows that a device has been logged out.
+func (c *Client) DeviceGone(p transfer.Peer) bool {
+	device, err := c.keys.store.GetDevice(context.Background(), id.UserID(p.User), id.DeviceID(p.Device))
+	return err == nil && device != nil && device.Deleted
 }

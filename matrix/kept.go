@@ -123,11 +123,25 @@ func (c *Client) replay(ctx context.Context) {
 		c.log.Warn("offers of an earlier run can't be read", "error", err)
 	}
 	for _, r := range list {
-		proven := r.From.Device != "" || !c.roster.encrypted(r.Room) // it may be encrypted by now
-		if proven && c.roster.unsafe(r.Room) == "" && !c.roster.ignores(r.From.User) {
+		if c.recheck(ctx, &r) && c.roster.unsafe(r.Room) == "" && !c.roster.ignores(r.From.User) {
 			c.tell(func(to Receiver) { to.Receive(r) })
 		}
 	}
+}
+
+// recheck brings up to date what is known of the sender of a message that was
+// kept, and reports whether it still counts.
+func (c *Client) recheck(ctx context.Context, r *transfer.Received) bool {
+	if r.From.Device == "" {
+		return !c.roster.encrypted(r.Room) // it may be by now
+	}
+	trust, err := c.keys.recheck(ctx, r.From)
+	if err != nil {
+		c.log.Warn("a message counts as not sent", "room", r.Room, "from", r.From.String(), "cause", err)
+		return false
+	}
+	r.Trust = trust
+	return true
 }
 
 // keep stores a message for the next start.

@@ -19,6 +19,8 @@ var (
 	// errChanged: the identity is not the one that the user had before, and
 	// this person has not verified it.
 	errChanged = errors.New(`the user's identity has changed: run "matrixfs verify" with them`)
+	// errRemoved: the device has been logged out; it may be in wrong hands.
+	errRemoved = errors.New("the device is no longer one of its user's")
 	// errUnverified: only verified devices count, and this is none.
 	errUnverified = errors.New("the device is not verified (see --require-verified)")
 	// errBanned: the device has changed its keys, or is banned.
@@ -41,7 +43,10 @@ func (k *keyring) trust(ctx context.Context, device *id.Device) (transfer.Trust,
 
 // vouch says who vouches for a device.
 func (k *keyring) vouch(ctx context.Context, device *id.Device) (transfer.Trust, error) {
-	if device.Trust == id.TrustStateBlacklisted || device.Trust == id.TrustStateDeviceKeyMismatch {
+	switch {
+	case device.Deleted:
+		return 0, errRemoved
+	case device.Trust == id.TrustStateBlacklisted, device.Trust == id.TrustStateDeviceKeyMismatch:
 		return 0, errBanned
 	}
 	fresh := *device
@@ -66,6 +71,26 @@ func (k *keyring) vouch(ctx context.Context, device *id.Device) (transfer.Trust,
 		return 0, errUnsigned
 	}
 	return transfer.TrustDevice, nil
+}
+
+// recheck says how sure it is now that a device is its user's.
+func (k *keyring) recheck(ctx context.Context, from transfer.Peer) (transfer.Trust, error) {
+	if from == k.self {
+		return transfer.TrustVerified, nil
+	}
+	leave, err := k.enter(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	device, err := k.store.GetDevice(ctx, id.UserID(from.User), id.DeviceID(from.Device))
+	switch {
+	case err != nil:
+		return 0, err
+	case device == nil:
+		return 0, errNobody
+	}
+	return k.trust(ctx, device)
 }
 
 // fit says why a device must not get our sessions, or nil.

@@ -77,11 +77,15 @@ type stranger struct {
 }
 
 // decrypt decrypts an event. The device of a session that is seen for the first
-// time is asked for once.
+// time, or is gone, is asked for once.
 func (k *keyring) decrypt(ctx context.Context, evt *event.Event) (*event.Event, error) {
 	open, err := k.mach.DecryptMegolmEvent(ctx, evt)
-	if err != nil || open.Mautrix.TrustState != id.TrustStateUnknownDevice {
-		return open, err
+	if err != nil {
+		return nil, err
+	}
+	source := open.Mautrix.TrustSource
+	if open.Mautrix.TrustState != id.TrustStateUnknownDevice && (source == nil || !source.Deleted) {
+		return open, nil
 	}
 	who := stranger{evt.Sender, evt.Content.AsEncrypted().SessionID}
 	if k.strangers[who] {
