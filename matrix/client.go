@@ -137,7 +137,12 @@ func (c *Client) load(ctx context.Context, options []Option) (err error) {
 	if err != nil {
 		return err
 	}
+	if c.roster.sealed, err = c.store.loadSealed(ctx); err != nil {
+		return err
+	}
 	for _, r := range rooms {
+		r.encrypted = r.encrypted || c.roster.sealed[r.id]
+		c.roster.sealed[r.id] = r.encrypted
 		r.shut = r.unsafe(c.roster.policy)
 		c.roster.rooms[r.id] = r
 	}

@@ -77,7 +77,7 @@ func newHTTP() *http.Client {
 		MaxIdleConns:        8,
 		IdleConnTimeout:     90 * time.Second,
 	}
-	return &http.Client{Transport: transport, CheckRedirect: checkRedirect}
+	return &http.Client{Transport: keyGuard{transport}, CheckRedirect: checkRedirect}
 }
 
 // checkRedirect follows a few redirects, as web sites have them before what

@@ -29,7 +29,8 @@ func TestAge(t *testing.T) {
 		unsigned int64
 		want     time.Duration
 	}{
-		{"by our homeserver", 5, 1234, 1234 * time.Millisecond},
+		{"by our homeserver", now.UnixMilli() - 60_000, 1234, 1234 * time.Millisecond},
+		{"by our homeserver, for an old one", now.UnixMilli() - 3_600_000, 1234, 45 * time.Minute},
 		{"by the sender's clock", now.UnixMilli() - 2000, 0, 2 * time.Second},
 		{"negative", now.UnixMilli() - 2000, -7, 2 * time.Second},
 		{"from the future", now.UnixMilli() + 5000, 0, 0},

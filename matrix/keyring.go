@@ -2,12 +2,11 @@ package matrix
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
+	"time"
 
 	"go.mau.fi/util/dbutil"
 	"maunium.net/go/mautrix"
@@ -41,6 +40,10 @@ type keyring struct {
 	outdated map[id.UserID]bool
 	// shared tells to whom the session of each room has gone, in this run.
 	shared map[transfer.RoomID]audience
+	// met tells when the devices of a user were asked for, who had sent a message
+	// with a key that was not known; tries counts failures to ask, in a row.
+	met   map[id.UserID]time.Time
+	tries int
 	// strangers are sessions of devices that the homeserver does not know.
 	strangers map[stranger]bool
 }
@@ -60,7 +63,7 @@ func openKeyring(ctx context.Context, s *store, api *mautrix.Client, rooms *rost
 		log: log, self: transfer.Peer{User: transfer.UserID(api.UserID), Device: transfer.DeviceID(api.DeviceID)},
 		store: ks, mach: crypto.NewOlmMachine(api, &machineLog, ks, roomsForKeys{rooms}),
 		gate: make(chan struct{}, 1), outdated: map[id.UserID]bool{}, shared: map[transfer.RoomID]audience{},
-		strangers: map[stranger]bool{},
+		strangers: map[stranger]bool{}, met: map[id.UserID]time.Time{},
 	}
 	if rooms.policy.verified {
 		k.least = transfer.TrustVerified
@@ -116,7 +119,8 @@ type keySync struct {
 }
 
 // take works through what a sync brings. news reports whether sessions may
-// have come, and renewed whether devices of others may have.
+// have come, and renewed whether devices of others may have. After an error the
+// sync is to be made again.
 func (k *keyring) take(ctx context.Context, sync *keySync) (news, renewed bool, err error) {
 	leave, err := k.enter(ctx)
 	if err != nil {
@@ -125,10 +129,18 @@ func (k *keyring) take(ctx context.Context, sync *keySync) (news, renewed bool, 
 	defer leave()
 	limited, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if renewed, err = k.refresh(limited, sync.DeviceLists.Changed); err != nil {
-		k.log.Warn("the devices of others can't be asked for; trying again", "cause", cause(err))
+	events := sync.ToDevice.decodeToDevice()
+	if renewed, err = k.refresh(limited, sync.DeviceLists.Changed); err == nil {
+		err = k.meet(limited, events)
 	}
-	for _, evt := range sync.ToDevice.decodeToDevice() {
+	if err != nil && ctx.Err() == nil {
+		k.log.Warn("the devices of others can't be asked for", "cause", cause(err))
+		if k.tries++; k.tries < maxKeyTries {
+			return false, false, err // the sync comes again
+		}
+	}
+	k.tries = 0
+	for _, evt := range events {
 		k.takeToDevice(limited, evt)
 		news = true
 	}
@@ -137,40 +149,6 @@ func (k *keyring) take(ctx context.Context, sync *keySync) (news, renewed bool, 
 	}
 	k.mach.MarkOlmHashSavePoint(limited)
 	return news, renewed, ctx.Err()
-}
-
-// takeToDevice handles a message to this device alone.
-func (k *keyring) takeToDevice(ctx context.Context, evt *event.Event) {
-	if strings.HasPrefix(evt.Type.Type, verifyPrefix) {
-		if e, err := fromDevice(evt); err == nil && k.verifier != nil {
-			k.verifier.take(e)
-		}
-		return
-	}
-	if evt.Content.ParseRaw(evt.Type) != nil {
-		return
-	}
-	if request, ok := evt.Content.Parsed.(*event.RoomKeyRequestEventContent); ok {
-		k.mach.HandleRoomKeyRequest(ctx, evt.Sender, request) // the machine would start a goroutine for it
-		return
-	}
-	if request, ok := evt.Content.Parsed.(*event.SecretRequestEventContent); ok && userID(evt.Sender) == k.self.User {
-		k.remember(request)
-	}
-	k.mach.HandleToDeviceEvent(ctx, evt)
-}
-
-// decodeToDevice reads the events of a list that are for one device.
-func (l eventList) decodeToDevice() []*event.Event {
-	list := make([]*event.Event, 0, len(l.Events))
-	for _, raw := range l.Events {
-		evt := new(event.Event)
-		if json.Unmarshal(raw, evt) == nil && evt.Sender != "" && len(evt.Sender) <= maxLabel {
-			evt.Type.Class = event.ToDeviceEventType
-			list = append(list, evt)
-		}
-	}
-	return list
 }
 
 // refresh asks for the keys of users whose devices have changed, of those that

@@ -105,21 +105,26 @@ func (c *Client) withdraw(ctx context.Context, evt *event.Event) {
 	if err != nil {
 		c.log.Warn("offers can't be looked up", "error", err)
 	}
-	if kept == nil {
-		return
+	if kept == nil || kept.From.User != transfer.UserID(evt.Sender) {
+		return // also one of a moderator: who made the offer can take it back
 	}
 	r := kept.Received
 	r.Event, r.Age, r.Message = transfer.EventID(evt.ID), age(evt, time.Now()), &transfer.Cancel{ID: r.Message.Transfer()}
 	c.tell(func(to Receiver) { to.Receive(r) })
 }
 
+// maxSkew is how far the clock of the sender's homeserver may be behind ours.
+const maxSkew = 15 * time.Minute
+
 // age tells how old an event is: what our homeserver says, else (Dendrite says
 // nothing) by the clock of the sender's homeserver. A clock that is ahead of
-// ours makes an event new, not one from the future.
+// ours makes an event new, not one from the future. What our homeserver says
+// can't make an event much newer than its time, which can't be changed for one
+// that is encrypted: old ones would live again.
 func age(evt *event.Event, now time.Time) time.Duration {
 	ms := now.UnixMilli() - evt.Timestamp
 	if evt.Unsigned.Age > 0 {
-		ms = evt.Unsigned.Age
+		ms = max(evt.Unsigned.Age, ms-maxSkew.Milliseconds())
 	}
 	ms = max(0, min(ms, maxAge.Milliseconds()))
 	return time.Duration(ms) * time.Millisecond

@@ -21,6 +21,9 @@ type roster struct {
 	mu     sync.Mutex
 	rooms  map[transfer.RoomID]*room
 	direct map[transfer.RoomID]transfer.UserID
+	// sealed are the rooms that have ever been seen encrypted, also those that
+	// were left.
+	sealed map[transfer.RoomID]bool
 	// ignored are the users from whom this one wants nothing.
 	ignored map[transfer.UserID]bool
 	shown   []Room // what list gives; nil while it has to be made again
@@ -34,6 +37,7 @@ func newRoster(self transfer.UserID, p policy) *roster {
 		rooms:  make(map[transfer.RoomID]*room),
 		direct: make(map[transfer.RoomID]transfer.UserID),
 		subs:   make(map[chan struct{}]struct{}),
+		sealed: make(map[transfer.RoomID]bool),
 	}
 }
 
@@ -160,8 +164,9 @@ func (l *roster) enter(at transfer.RoomID, afresh bool) {
 	old := l.rooms[at]
 	if old == nil || afresh {
 		l.rooms[at] = newRoom(at)
+		l.rooms[at].encrypted = l.sealed[at]
 		if old != nil {
-			l.rooms[at].encrypted, l.rooms[at].shut = old.encrypted, old.shut
+			l.rooms[at].shut = old.shut
 		}
 	}
 }
@@ -172,7 +177,13 @@ func (l *roster) apply(evt *event.Event) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.rooms[transfer.RoomID(evt.RoomID)]
-	return r != nil && r.apply(evt)
+	if r == nil || !r.apply(evt) {
+		return false
+	}
+	if r.encrypted {
+		l.sealed[r.id] = true
+	}
+	return true
 }
 
 // settleRoom notes that a room has been read to the end of a sync, and gives the

@@ -60,15 +60,12 @@ func (k *keyring) prepare(ctx context.Context, at transfer.RoomID, users []id.Us
 	if err := k.query(ctx, unknown); err != nil {
 		return err
 	}
-	before, was := k.shared[at]
-	now := audience{members: hashOf(users), devices: before.devices}
-	if afresh || now.members != before.members || !was {
-		devices, err := k.fitDevices(ctx, users)
-		if err != nil {
-			return err
-		}
-		now.devices = hashOf(devices)
+	devices, err := k.fitDevices(ctx, users)
+	if err != nil {
+		return err
 	}
+	before, was := k.shared[at]
+	now := audience{hashOf(users), hashOf(devices)}
 	if was && now == before {
 		return nil
 	}

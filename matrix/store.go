@@ -239,12 +239,7 @@ func (s *store) saveDirect(ctx context.Context, direct map[transfer.RoomID]trans
 // loadIgnored reads the users from whom this one wants nothing.
 func (s *store) loadIgnored(ctx context.Context) (map[transfer.UserID]bool, error) {
 	rows, err := s.db.Query(ctx, "SELECT user_id FROM matrixfs_ignored")
-	list, err := dbutil.NewRowIterWithError(rows, dbutil.ScanSingleColumn[transfer.UserID], err).AsList()
-	ignored := make(map[transfer.UserID]bool, len(list))
-	for _, user := range list {
-		ignored[user] = true
-	}
-	return ignored, err
+	return setOf[transfer.UserID](rows, err)
 }
 
 // saveIgnored replaces them.
@@ -286,10 +281,29 @@ func (s *store) saveRoom(ctx context.Context, r roomRow) error {
 		VALUES ($1, $2, $3, $4, $5) ON CONFLICT (room_id) DO UPDATE
 		SET name=excluded.name, alias=excluded.alias, encrypted=excluded.encrypted, replaced=excluded.replaced`,
 		r.id, r.name, r.alias, r.encrypted, r.replaced)
+	if err == nil && r.encrypted {
+		_, err = s.db.Exec(ctx, "INSERT INTO matrixfs_encrypted (room_id) VALUES ($1) ON CONFLICT (room_id) DO NOTHING", r.id)
+	}
 	return err
 }
 
-// dropRoom removes all that is stored of a room.
+// loadSealed reads the rooms that have ever been seen encrypted.
+func (s *store) loadSealed(ctx context.Context) (map[transfer.RoomID]bool, error) {
+	rows, err := s.db.Query(ctx, "SELECT room_id FROM matrixfs_encrypted")
+	return setOf[transfer.RoomID](rows, err)
+}
+
+// setOf reads a column of names.
+func setOf[T ~string](rows dbutil.Rows, err error) (map[T]bool, error) {
+	list, err := dbutil.NewRowIterWithError(rows, dbutil.ScanSingleColumn[T], err).AsList()
+	set := make(map[T]bool, len(list))
+	for _, name := range list {
+		set[name] = true
+	}
+	return set, err
+}
+
+// dropRoom removes all that is stored of a room, but for that it was encrypted.
 func (s *store) dropRoom(ctx context.Context, at transfer.RoomID) error {
 	for _, query := range []string{
 		"DELETE FROM matrixfs_room WHERE room_id=$1",

@@ -101,10 +101,11 @@ func (k *keyring) decrypt(ctx context.Context, evt *event.Event) (*event.Event, 
 	return k.mach.DecryptMegolmEvent(ctx, evt)
 }
 
-// maxLate bounds the events that wait, and maxStrangers the sessions that are
-// remembered to belong to no known device.
+// maxLate bounds the events that wait, maxLateOf those of one user, and
+// maxStrangers the sessions that are remembered to belong to no known device.
 const (
 	maxLate      = 500
+	maxLateOf    = 50
 	maxStrangers = 1000
 )
 
@@ -115,9 +116,20 @@ type late struct {
 	again  bool // one of them may be read without news
 }
 
-// add keeps an event; the oldest goes where there are too many.
+// add keeps an event; the oldest goes where there are too many, be it in all or
+// of its sender.
 func (l *late) add(evt *event.Event) {
-	if len(l.events) >= maxLate {
+	oldest, his := 0, 0
+	for i, e := range slices.Backward(l.events) {
+		if e.Sender == evt.Sender {
+			oldest = i
+			his++
+		}
+	}
+	switch {
+	case his >= maxLateOf:
+		l.events = slices.Delete(l.events, oldest, oldest+1)
+	case len(l.events) >= maxLate:
 		l.events = l.events[1:]
 	}
 	l.events = append(l.events, evt)
@@ -153,6 +165,7 @@ func (s *syncer) receiveSealed(ctx context.Context, evt *event.Event) {
 		s.late.again = true
 	case errors.Is(err, crypto.ErrGroupSessionWithheld):
 		s.c.log.Info("a message was withheld from this device by its sender: has this device been verified?", "room", at, "from", evt.Sender)
+		s.late.add(evt) // anybody can say so
 	case open.Event != nil && isVerification(open.Event):
 		// Verifying is what a device that counts as nobody is asked to do.
 		if err != nil && !errors.Is(err, errChanged) && !errors.Is(err, errUnsigned) && !errors.Is(err, errUnverified) {
