@@ -67,6 +67,8 @@
 //   - A device whose making was not confirmed, because the connection broke in
 //     that moment, stays listed after a login with SSO or a device code: what
 //     they are asked for with works once.
+//   - Who the members of a room are is the homeserver's word. Somebody it adds
+//     gets what is sent there, unless only verified devices count.
 //   - In an encrypted room all devices of a member count who has no identity, so
 //     their homeserver can add one.
 //   - An encrypted message whose key has not come before the program ends is not

@@ -8,6 +8,9 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/matrixfs/matrixfs/matrix"
 	"github.com/matrixfs/matrixfs/transfer"
@@ -24,13 +27,22 @@ type dialog struct {
 	con   *console
 	emoji bool // the terminal can show them
 	once  sync.Once
-	lines chan string // closed at the end of standard input
+	lines chan typed // closed at the end of standard input
 }
+
+// typed is a line, and when it came.
+type typed struct {
+	line string
+	at   time.Time
+}
+
+// maxTyped bounds the lines that wait for a question. What is over is dropped.
+const maxTyped = 16
 
 var _ matrix.Judge = (*dialog)(nil)
 
 func newDialog(con *console) *dialog {
-	return &dialog{con: con, emoji: canShowEmoji(os.Getenv), lines: make(chan string)}
+	return &dialog{con: con, emoji: canShowEmoji(os.Getenv), lines: make(chan typed, maxTyped)}
 }
 
 // canShowEmoji reports whether the locale is one of UTF-8 (POSIX, "Environment
@@ -65,21 +77,26 @@ func (d *dialog) Match(ctx context.Context, with transfer.Peer, code matrix.Shor
 // Tell implements matrix.Judge.
 func (d *dialog) Tell(text string) { fmt.Fprintln(d.con.err, safeText(text)) }
 
-// ask asks until the answer is yes or no. Enter alone is no.
+// ask asks until the answer is yes or no. Enter alone is no. What was typed
+// before the question could be read answers nothing.
 func (d *dialog) ask(ctx context.Context, question string) (bool, error) {
+	asked := time.Now()
+	_ = unix.IoctlSetInt(int(d.con.in.Fd()), unix.TCFLSH, unix.TCIFLUSH) // of a terminal; nothing else has any
 	d.once.Do(func() { go d.read() })
+	fmt.Fprintf(d.con.err, "%s yes/no [no]: ", question)
 	for {
-		fmt.Fprintf(d.con.err, "%s yes/no [no]: ", question)
 		select {
-		case line, ok := <-d.lines:
-			if !ok {
+		case said, ok := <-d.lines:
+			switch answer := strings.ToLower(strings.TrimSpace(said.line)); {
+			case !ok:
 				return false, errNoAnswer
-			}
-			switch strings.ToLower(strings.TrimSpace(line)) {
-			case "yes", "y":
+			case said.at.Before(asked):
+			case answer == "yes", answer == "y":
 				return true, nil
-			case "no", "n", "":
+			case answer == "no", answer == "n", answer == "":
 				return false, nil
+			default:
+				fmt.Fprintf(d.con.err, "%s yes/no [no]: ", question)
 			}
 		case <-ctx.Done():
 			fmt.Fprintln(d.con.err)
@@ -95,6 +112,9 @@ func (d *dialog) read() {
 	scanner := bufio.NewScanner(d.con.in)
 	scanner.Buffer(nil, maxAnswer)
 	for scanner.Scan() {
-		d.lines <- scanner.Text()
+		select {
+		case d.lines <- typed{scanner.Text(), time.Now()}:
+		default:
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -58,6 +59,32 @@ func TestDialog(t *testing.T) {
 			t.Errorf("%s: says %q", name, text)
 		}
 		_ = reader.Close()
+	}
+}
+
+// What was typed before a question answers nothing.
+func TestDialogTypedAhead(t *testing.T) {
+	t.Parallel()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if _, err := io.WriteString(writer, "yes\nyes\n"); err != nil {
+		t.Fatal(err)
+	}
+	d := newDialog(&console{in: reader, err: io.Discard})
+	if yes, err := d.Accept(t.Context(), transfer.Peer{User: "@bob:x", Device: "B"}); !yes || err != nil {
+		t.Fatalf("the first question: %v, %v", yes, err)
+	}
+	for len(d.lines) == 0 {
+		runtime.Gosched() // the second line is on its way through a pipe of our own
+	}
+	if err := writer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if yes, err := d.Match(t.Context(), transfer.Peer{User: "@bob:x", Device: "B"}, matrix.ShortCode{}); yes || !errors.Is(err, errNoAnswer) {
+		t.Errorf("the second question: %v, %v", yes, err)
 	}
 }
 
