@@ -55,6 +55,7 @@ func newAPI(homeserver, user, token string, log *slog.Logger) (*mautrix.Client, 
 		return nil, err
 	}
 	api.Client = newHTTP()
+	api.Client.Transport = keyGuard{api.Client.Transport}
 	api.UserAgent = userAgent
 	api.Log = newZerolog(log)
 	api.ResponseSizeLimit = maxResponse
@@ -77,7 +78,7 @@ func newHTTP() *http.Client {
 		MaxIdleConns:        8,
 		IdleConnTimeout:     90 * time.Second,
 	}
-	return &http.Client{Transport: keyGuard{transport}, CheckRedirect: checkRedirect}
+	return &http.Client{Transport: transport, CheckRedirect: checkRedirect}
 }
 
 // checkRedirect follows a few redirects, as web sites have them before what
