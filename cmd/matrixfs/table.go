@@ -15,7 +15,7 @@ import (
 
 const (
 	barWidth  = 10
-	nameWidth = 27 // of the columns with names; a full table fits into 160 columns
+	nameWidth = 30 // of the columns with names: ids of rooms have 29 characters and more
 )
 
 // renderStatus draws the status for a person: one line about the mount, then
