@@ -127,8 +127,8 @@ const (
 // as the self-signing key, signed by the master key, which stays the real one.
 func (l *lent) invent(of *matrixtest.User) {
 	l.t.Helper()
-	user, real := of.API.UserID, keysOf(l.t, of, of, l.mallory)
-	master, userSigning := real.MasterKeys[l.mallory.API.UserID], real.UserSigningKeys[user]
+	user, honest := of.API.UserID, keysOf(l.t, of, of, l.mallory)
+	master, userSigning := honest.MasterKeys[l.mallory.API.UserID], honest.UserSigningKeys[user]
 	renamed := userSigning
 	renamed.Usage, renamed.Signatures = []id.CrossSigningUsage{id.XSUsageSelfSigning}, nil
 	device := mautrix.DeviceKeys{
@@ -173,10 +173,10 @@ func TestAttackBorrowedIdentity(t *testing.T) {
 	awaitMembers(t, l.pair, 2, made)
 	device := made.Account().Device
 
-	real := keysOf(t, l.alice, l.bob, l.mallory)
-	master, selfSigning := real.MasterKeys[mallory], real.SelfSigningKeys[mallory]
+	honest := keysOf(t, l.alice, l.bob, l.mallory)
+	master, selfSigning := honest.MasterKeys[mallory], honest.SelfSigningKeys[mallory]
 	selfSigning.Signatures = signatures.Signatures{bob: selfSigning.Signatures[mallory]}
-	signed := real.DeviceKeys[bob][id.DeviceID(device)]
+	signed := honest.DeviceKeys[bob][id.DeviceID(device)]
 	signed.Signatures[bob][id.NewKeyID(id.KeyAlgorithmEd25519, string(selfSigning.FirstKey()))] = l.sign(id.XSUsageSelfSigning, signed)
 	l.forger.Keys(func(answer *mautrix.RespQueryKeys) {
 		if answer.DeviceKeys[bob] != nil {
