@@ -29,3 +29,12 @@ func (c *Client) DeviceGone(p transfer.Peer) bool {
 	device, err := c.keys.store.GetDevice(context.Background(), id.UserID(p.User), id.DeviceID(p.Device))
 	return err == nil && device != nil && device.Deleted
 }
+
+// ErrUnsigned is why a device counts as nobody that its user's identity does not
+// vouch for.
+var ErrUnsigned = errUnsigned
+
+// Trust gives what the client thinks of a device.
+func (c *Client) Trust(ctx context.Context, p transfer.Peer) (transfer.Trust, error) {
+	return c.keys.recheck(ctx, p)
+}

@@ -9,6 +9,9 @@ import (
 	"sync"
 	"testing"
 
+	"maunium.net/go/mautrix"
+	"maunium.net/go/mautrix/id"
+
 	"github.com/matrixfs/matrixfs/transfer"
 )
 
@@ -21,6 +24,7 @@ type Forger struct {
 	mu      sync.Mutex
 	planted map[transfer.RoomID][]Event
 	states  map[transfer.RoomID][]Event
+	left    []transfer.RoomID
 	holding bool
 	held    []any // messages to devices
 	change  func(transfer.RoomID, Event)
@@ -64,6 +68,22 @@ func (f *Forger) State(room transfer.RoomID, state ...Event) {
 	f.states[room] = state
 }
 
+// Leave makes the next sync show that the user is no longer in a room.
+func (f *Forger) Leave(room transfer.RoomID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.left = append(f.left, room)
+}
+
+// ToDevice sends events to the device alone, with the next sync.
+func (f *Forger) ToDevice(events ...Event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, evt := range events {
+		f.held = append(f.held, evt)
+	}
+}
+
 // Hold keeps back what is sent to devices alone, the keys above all, until it is
 // told to let go; that comes with the next sync.
 func (f *Forger) Hold(hold bool) {
@@ -79,6 +99,28 @@ func (f *Forger) Change(change func(transfer.RoomID, Event)) {
 	f.change = change
 }
 
+// Keys passes each answer to a query of keys through change, which may alter it.
+func (f *Forger) Keys(change func(*mautrix.RespQueryKeys)) {
+	f.Rewrite(allRequests, http.MethodPost, "/keys/query", func(body []byte) []byte {
+		answer := &mautrix.RespQueryKeys{
+			MasterKeys:      map[id.UserID]mautrix.CrossSigningKeys{},
+			SelfSigningKeys: map[id.UserID]mautrix.CrossSigningKeys{},
+			UserSigningKeys: map[id.UserID]mautrix.CrossSigningKeys{},
+		}
+		if json.Unmarshal(body, answer) != nil {
+			return body
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		change(answer)
+		forged, err := json.Marshal(answer)
+		if err != nil {
+			return body
+		}
+		return forged
+	})
+}
+
 // forge changes the answer to a sync.
 func (f *Forger) forge(body []byte) []byte {
 	decoder := json.NewDecoder(bytes.NewReader(body))
@@ -90,7 +132,13 @@ func (f *Forger) forge(body []byte) []byte {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.keepBack(object(answer, "to_device"))
-	joined := object(object(answer, "rooms"), "join")
+	rooms := object(answer, "rooms")
+	joined := object(rooms, "join")
+	for _, room := range f.left {
+		delete(joined, string(room))
+		object(object(rooms, "leave"), string(room))
+	}
+	f.left = nil
 	for room := range f.planted {
 		object(joined, string(room))
 	}
@@ -98,10 +146,10 @@ func (f *Forger) forge(body []byte) []byte {
 		object(object(joined, string(room)), "state")["events"] = state
 	}
 	clear(f.states)
-	for id := range joined {
-		timeline := object(object(joined, id), "timeline")
+	for name := range joined {
+		timeline := object(object(joined, name), "timeline")
 		events, _ := timeline["events"].([]any)
-		room := transfer.RoomID(id)
+		room := transfer.RoomID(name)
 		var all []any
 		for _, evt := range f.planted[room] {
 			all = append(all, map[string]any(evt))

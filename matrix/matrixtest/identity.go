@@ -61,6 +61,16 @@ func (i *Identity) Vouch(ctx context.Context, other *User) error {
 	return i.mach.SignUser(ctx, other.API.UserID, keys.MasterKey)
 }
 
+// SignWith gives the signature of the identity's master or self-signing key on
+// anything, as somebody can who lends it.
+func (i *Identity) SignWith(usage id.CrossSigningUsage, anything any) (string, error) {
+	key := i.mach.CrossSigningKeys.MasterKey
+	if usage == id.XSUsageSelfSigning {
+		key = i.mach.CrossSigningKeys.SelfSigningKey
+	}
+	return key.SignJSON(anything)
+}
+
 // noRooms is for a machine that only signs.
 type noRooms struct{}
 
