@@ -147,7 +147,7 @@ func (k *keyring) standing(ctx context.Context) (Standing, identity, error) {
 		return 0, i, err
 	}
 	vouched, err := k.store.IsKeySignedBy(ctx, self, device, self, i.selfSigning)
-	if err != nil || !trusted || !vouched || i.selfSigning == "" {
+	if err != nil || !trusted || !vouched || i.selfSigning == "" || device == i.master || device == i.selfSigning {
 		return Unverified, i, err
 	}
 	if _, err := k.privateKey(ctx, id.SecretXSUserSigning, i.userSigning); err != nil {

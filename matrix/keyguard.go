@@ -23,7 +23,7 @@ var _ http.RoundTripper = keyGuard{}
 // RoundTrip implements http.RoundTripper.
 func (g keyGuard) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := g.next.RoundTrip(req)
-	if err != nil || resp.StatusCode != http.StatusOK || !strings.HasSuffix(req.URL.Path, "/keys/query") {
+	if err != nil || resp.StatusCode/100 != 2 || !strings.HasSuffix(req.URL.Path, "/keys/query") {
 		return resp, err
 	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxResponse+1))
@@ -56,9 +56,21 @@ var crossSigningLists = map[string]id.CrossSigningUsage{
 // guardKeys takes out of an answer to /keys/query what is not as it should be.
 // What can't be read at all is left to mautrix.
 func guardKeys(text []byte) []byte {
-	var answer map[string]json.RawMessage
-	if json.Unmarshal(text, &answer) != nil {
+	// Names are told apart as mautrix does, which is whatever their case.
+	var read struct {
+		Failures    json.RawMessage `json:"failures,omitempty"`
+		Devices     json.RawMessage `json:"device_keys,omitempty"`
+		Master      json.RawMessage `json:"master_keys,omitempty"`
+		SelfSigning json.RawMessage `json:"self_signing_keys,omitempty"`
+		UserSigning json.RawMessage `json:"user_signing_keys,omitempty"`
+	}
+	if json.Unmarshal(text, &read) != nil {
 		return text
+	}
+	exact, err := json.Marshal(read)
+	var answer map[string]json.RawMessage
+	if err != nil || json.Unmarshal(exact, &answer) != nil {
+		return []byte("{}")
 	}
 	lists := make(map[string]map[id.UserID]json.RawMessage)
 	found := make(map[id.UserID]map[string]int) // how often a user has each key
