@@ -2,6 +2,9 @@ package matrix
 
 import (
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -51,6 +54,8 @@ func TestGuardKeys(t *testing.T) {
 		{"a key that is used twice", `"ed25519:U":"U"`, `"ed25519:S":"S"`, ""},
 		{"the key of a device", `"ed25519:M":"M"`, `"ed25519:D":"D"`, ""},
 		{"something else than a list", bobsMaster, `"master_keys":7`, "SU"},
+		// Go does not tell these from the real names.
+		{"a list in capitals", bobsMaster, strings.NewReplacer("master_keys", "MASTER_KEYS", `id":"@bob`, `id":"@mallory`).Replace(bobsMaster), "SU"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			text := strings.Replace(bobsKeys, c.old, c.new, 1)
@@ -58,5 +63,53 @@ func TestGuardKeys(t *testing.T) {
 				t.Errorf("left are %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// Nor does a second list in capitals add anything, be it of devices.
+func TestGuardCapitals(t *testing.T) {
+	text := strings.NewReplacer("device_keys", "DEVICE_KEYS", `"D"`, `"M"`).Replace(bobsKeys)
+	if cross, device := readKeys(t, guardKeys([]byte(text))); device != "" && strings.Contains(cross, device) {
+		t.Errorf("left are %q and %q", cross, device)
+	}
+	text = strings.Replace(bobsKeys, bobsMaster, bobsMaster+`,"MASTER_KEYS":{"@bob:localhost":{"keys":{"ed25519:X":"X"}}}`, 1)
+	if cross, _ := readKeys(t, guardKeys([]byte(text))); strings.Contains(cross, "X") {
+		t.Errorf("left are %q", cross)
+	}
+}
+
+// answers answers each request with a status and a text.
+type answers struct {
+	status int
+	text   string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (a answers) RoundTrip(*http.Request) (*http.Response, error) {
+	recorder := httptest.NewRecorder()
+	recorder.WriteHeader(a.status)
+	_, _ = io.WriteString(recorder, a.text)
+	return recorder.Result(), nil
+}
+
+// mautrix reads an answer with any status that means success.
+func TestKeyGuardStatus(t *testing.T) {
+	wrong := strings.Replace(bobsKeys, `"ed25519:U":"U"`, `"ed25519:V":"U"`, 1)
+	for _, status := range []int{http.StatusOK, http.StatusCreated, http.StatusAccepted, http.StatusIMUsed} {
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/_matrix/client/v3/keys/query", nil)
+		resp, err := keyGuard{answers{status, wrong}}.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Body.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := readKeys(t, text); got != "MS" {
+			t.Errorf("%d: left are %q", status, got)
+		}
 	}
 }
