@@ -256,6 +256,41 @@ func TestAttackDeviceKeyAsIdentity(t *testing.T) {
 	wantStanding(t, c, matrix.NoIdentity)
 }
 
+// Nor is it if that is told piece by piece, and never together with the device.
+func TestAttackIdentityInPieces(t *testing.T) {
+	server := matrixtest.Start(t)
+	alice := server.NewUser("alice")
+	newIdentity(t, alice)
+	forger := matrixtest.NewForger(t, server.URL())
+	c := matrixtest.Open(t, matrixtest.Login(t, alice, forger.URL()))
+	user, device := alice.API.UserID, id.DeviceID(c.Account().Device)
+	var key id.Ed25519
+	asked := 0
+	forger.Keys(func(answer *mautrix.RespQueryKeys) {
+		clear(answer.MasterKeys)
+		clear(answer.SelfSigningKeys)
+		clear(answer.UserSigningKeys)
+		if asked++; asked == 1 {
+			key = answer.DeviceKeys[user][device].Keys.GetEd25519(device)
+			return
+		}
+		delete(answer.DeviceKeys[user], device)
+		list, usage := answer.MasterKeys, id.XSUsageMaster
+		if asked%2 == 1 {
+			list, usage = answer.SelfSigningKeys, id.XSUsageSelfSigning
+		}
+		list[user] = mautrix.CrossSigningKeys{
+			UserID: user, Usage: []id.CrossSigningUsage{usage},
+			Keys: map[id.KeyID]id.Ed25519{id.NewKeyID(id.KeyAlgorithmEd25519, string(key)): key},
+		}
+	})
+	for range 4 {
+		if got, err := c.Standing(t.Context()); err != nil || got >= matrix.Verified {
+			t.Fatalf("standing is %v (%v)", got, err)
+		}
+	}
+}
+
 // A room that was encrypted is so for good, also for somebody who has left it
 // and joins it again.
 func TestAttackRejoin(t *testing.T) {
