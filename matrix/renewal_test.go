@@ -2,6 +2,7 @@ package matrix_test
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/matrixfs/matrixfs/matrix"
 	"github.com/matrixfs/matrixfs/matrix/matrixtest"
+	"github.com/matrixfs/matrixfs/transfer"
 )
 
 // renewable are the logins whose tokens end.
@@ -87,9 +89,11 @@ func TestRenewalWhenRefused(t *testing.T) {
 			for round := 1; round <= 2; round++ {
 				d.server.Expire()
 				var sending sync.WaitGroup
-				for range 8 {
+				for i := range 8 {
+					// Each another: the same message, sent twice in one millisecond,
+					// can be one event.
 					sending.Go(func() {
-						if _, err := c.Send(t.Context(), room, cancelOf("1")); err != nil {
+						if _, err := c.Send(t.Context(), room, cancelOf(transfer.ID(fmt.Sprint(round, "-", i)))); err != nil {
 							t.Error(err)
 						}
 					})
