@@ -124,6 +124,9 @@ func TestEncryptedWhileAway(t *testing.T) {
 	}
 	run(t, c)
 	sent := send(t, c, p.room, cancelOf("x"))
+	if got := p.abox.next(); got.Event != sent { // Dendrite shows it a moment after it has taken it
+		t.Fatalf("received %+v", got)
+	}
 	if evt, err := p.alice.API.GetEvent(t.Context(), id.RoomID(p.room), id.EventID(sent)); err != nil || evt.Type.Type != "m.room.encrypted" {
 		t.Fatalf("sent as %v, %v", evt, err)
 	}
