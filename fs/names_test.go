@@ -142,3 +142,15 @@ func TestSeeds(t *testing.T) {
 		t.Fatalf("the seeds of FuzzSafeName are missing: there are %d (%v)", len(entries), err)
 	}
 }
+
+// What rsync makes has a random end, which can look like a word.
+func TestOfferedBy(t *testing.T) {
+	for _, c := range []struct{ program, name, want string }{
+		{"rsync", ".a.txt.backup", "a.txt"}, {"rsync", ".a.txt.123456", "a.txt"}, {"rsync", ".a.txt.aB3xYz", "a.txt"},
+		{"cp", ".a.txt.backup", ".a.txt.backup"}, {"cp", ".a.txt.aB3xYz", "a.txt"}, {"rsync", "a.txt", "a.txt"},
+	} {
+		if got := offeredBy(c.program, c.name); got != c.want {
+			t.Errorf("%s makes %s: offered as %q, want %q", c.program, c.name, got, c.want)
+		}
+	}
+}

@@ -130,7 +130,7 @@ func (r *room) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
 
 // Create implements gofs.NodeCreater: it offers a file to the room. Nobody is
 // told before there are bytes.
-func (r *room) Create(_ context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
+func (r *room) Create(op context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
 	if r.current().Refused != "" || keptPrivate(name) {
 		return nil, nil, 0, syscall.EACCES
 	}
@@ -142,7 +142,7 @@ func (r *room) Create(_ context.Context, name string, flags, mode uint32, out *f
 	if r.findLocked(name) != nil {
 		return nil, nil, 0, syscall.EEXIST
 	}
-	offer, err := r.m.options.Exchange.Offer(r.id, offeredName(name))
+	offer, err := r.m.options.Exchange.Offer(r.id, offeredBy(callerOf(op).program(), name))
 	if err != nil {
 		return nil, nil, 0, r.m.errno(err)
 	}

@@ -18,7 +18,7 @@ func finalName(name string) (final string, known bool) {
 			return stem, true
 		}
 	}
-	if final, ok := rsyncName(name); ok {
+	if final, ok := rsyncName(name, false); ok {
 		return final, true
 	}
 	return name, true
@@ -26,8 +26,9 @@ func finalName(name string) (final string, known bool) {
 
 // rsyncName understands the ".NAME.XXXXXX" of rsync. The last part is random
 // letters and digits; one of lower-case letters alone, or digits alone, is far
-// more likely to be a word or a date: ".settings.backup".
-func rsyncName(name string) (string, bool) {
+// more likely to be a word or a date, ".settings.backup", unless it is sure that
+// rsync makes the file.
+func rsyncName(name string, sure bool) (string, bool) {
 	rest, hidden := strings.CutPrefix(name, ".")
 	dot := strings.LastIndexByte(rest, '.')
 	if !hidden || dot < 1 || len(rest)-dot-1 != 6 {
@@ -44,10 +45,18 @@ func rsyncName(name string) (string, bool) {
 			digits++
 		}
 	}
-	if lower+upper+digits != 6 || lower == 6 || digits == 6 {
+	if lower+upper+digits != 6 || !sure && (lower == 6 || digits == 6) {
 		return "", false
 	}
 	return rest[:dot], true
+}
+
+// offeredBy is offeredName for a file that a program makes.
+func offeredBy(program, name string) string {
+	if final, ok := rsyncName(name, program == "rsync"); ok {
+		name = final
+	}
+	return offeredName(name)
 }
 
 // offeredName is the name under which a file is offered to the room.
