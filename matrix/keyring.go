@@ -140,6 +140,9 @@ func (k *keyring) take(ctx context.Context, sync *keySync) (news, renewed bool, 
 		}
 	}
 	k.tries = 0
+	// Afresh: what asking has used up must not cost the keys that have come.
+	limited, cancel = context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	for _, evt := range events {
 		k.takeToDevice(limited, evt)
 		news = true

@@ -247,18 +247,10 @@ func verifiers(t testing.TB, opts ...matrixtest.RoomOption) *pair {
 		}
 	}
 	direct := func(r matrix.Room) bool { return r.Direct != "" }
-	p.awaitBoth(t)
+	awaitMembers(t, p, 2, p.ac, p.bc)
 	awaitRoom(t, p.ac, p.room, "alice knows the direct chat", direct)
 	awaitRoom(t, p.bc, p.room, "bob knows the direct chat", direct)
 	return p
-}
-
-// awaitBoth waits until both know that both are in the room.
-func (p *pair) awaitBoth(t testing.TB) {
-	t.Helper()
-	matrixtest.Eventually(t, soon, "both know that both are in the room", func() bool {
-		return len(p.ac.Members(p.room)) == 2 && len(p.bc.Members(p.room)) == 2
-	})
 }
 
 // verified lets alice ask bob, and both say yes.
@@ -312,7 +304,7 @@ func TestVerifyUserInPlainRoom(t *testing.T) {
 	p := verifiers(t)
 	p.verified(t, true)
 	p.room = p.server.NewRoom(p.alice, []*matrixtest.User{p.bob}, matrixtest.Encrypted())
-	p.awaitBoth(t)
+	awaitMembers(t, p, 2, p.ac, p.bc)
 	if got := p.trust(t, p.ac, p.bbox); got != transfer.TrustVerified {
 		t.Errorf("trust is %v after", got)
 	}
