@@ -268,9 +268,12 @@ func (x *Exchange) retireOutgoing(o *Outgoing) {
 	s := o.Status()
 	x.mu.Lock()
 	delete(x.outgoing, o.id)
-	x.remember(key{o.room, x.cfg.Self.User, o.id}, x.cfg.Lifetime)
+	var unread *Received
+	if !o.saidBye { // else whoever answers late reads why in the room
+		x.remember(key{o.room, x.cfg.Self.User, o.id}, x.cfg.Lifetime)
+		unread = x.unreadAnswer(o)
+	}
 	x.record(s)
-	unread := x.unreadAnswer(o)
 	x.mu.Unlock()
 	x.notify()
 	if unread != nil {

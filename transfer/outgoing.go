@@ -35,6 +35,7 @@ type Outgoing struct {
 	again    chan struct{} // capacity 1: the invite is to be sent once more
 	repeated bool          // it was; guarded by Exchange.mu
 	declines declines      // only run's goroutine uses it
+	saidBye  bool          // the room was told of the end; used like declines
 }
 
 func newOutgoing(x *Exchange, room RoomID, name string) *Outgoing {
@@ -216,7 +217,7 @@ func (o *Outgoing) goodbye() {
 		}
 	}
 	if err != nil {
-		o.tellCancel(reasonCancelled)
+		o.saidBye = o.tellCancel(reasonCancelled)
 	}
 }
 

@@ -122,19 +122,23 @@ func (t *transfer) deliver(r Received) {
 	}
 }
 
-// tell sends a message that the transfer does not depend on.
-func (t *transfer) tell(ctx context.Context, m Message) {
-	if _, err := t.x.cfg.Signaller.Send(ctx, t.room, m); err != nil {
+// tell sends a message that the transfer does not depend on, and reports
+// whether it went out.
+func (t *transfer) tell(ctx context.Context, m Message) bool {
+	_, err := t.x.cfg.Signaller.Send(ctx, t.room, m)
+	if err != nil {
 		t.log.Info("message not sent", "type", m.EventType(), "error", err)
 	}
+	return err == nil
 }
 
 // tellCancel tells the room why we ended the transfer. The transfer's own
-// context has ended by now, so the exchange's is used, with a bound.
-func (t *transfer) tellCancel(reason string) {
+// context has ended by now, so one of its own is used, with a bound. It reports
+// whether the message went out.
+func (t *transfer) tellCancel(reason string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
-	t.tell(ctx, &Cancel{ID: t.id, Ext: t.x.extension(reason)})
+	return t.tell(ctx, &Cancel{ID: t.id, Ext: t.x.extension(reason)})
 }
 
 // clarify looks behind a lost connection: a peer that ends a transfer hangs up
