@@ -93,8 +93,9 @@ func (r roomsForKeys) FindSharedRooms(_ context.Context, user id.UserID) ([]id.R
 const storeKeySize = 32
 
 // loadStoreKey reads the key that the keys in the database are locked with, or
-// makes it. It is in a file of its own, so that a copy of the database alone
-// gives nothing away.
+// makes it. It is in a file of its own: a copy of the database alone
+// opens no message. The login and the offers that are open lie there as they
+// are.
 func (d *stateDir) loadStoreKey() ([]byte, error) {
 	text, err := os.ReadFile(d.file(storeKeyName))
 	if errors.Is(err, fs.ErrNotExist) {
