@@ -296,3 +296,19 @@ func TestLogHidesSecrets(t *testing.T) {
 		t.Fatalf("log is %s", out.String())
 	}
 }
+
+// A cancel is the only word a sender gets that its offer was declined: it is
+// there for longer than the rest, which does not wait for it.
+func TestCancelIsErasedLast(t *testing.T) {
+	e := newEraser(nil)
+	cancel := sentOf("$cancel", "!room", &transfer.Cancel{ID: "t"})
+	e.enqueue(cancel)
+	e.enqueue(sentOf("$invite", "!room", &transfer.Invite{ID: "t"}))
+	first, ok := e.first()
+	if !ok || first.id != "$invite" {
+		t.Errorf("%s is redacted first", first.id)
+	}
+	if early := e.queue[0].due.Sub(first.due); early < 20*time.Second {
+		t.Errorf("the cancel goes %v after the rest", early)
+	}
+}

@@ -73,7 +73,7 @@ func (c *Client) receive(evt *event.Event, from transfer.Peer, trust transfer.Tr
 	// it, and to no other.
 	own := transfer.UserID(evt.Sender) == c.login.User && strings.HasPrefix(evt.Unsigned.TransactionID, txnPrefix)
 	if own {
-		c.eraser.echo(sentEvent{transfer.EventID(evt.ID), at, m.Transfer()})
+		c.eraser.echo(sentOf(transfer.EventID(evt.ID), at, m))
 	}
 	r := transfer.Received{
 		Room:    at,

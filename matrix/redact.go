@@ -2,6 +2,7 @@ package matrix
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,10 @@ const (
 	// redactDelay is how long after the end of a transfer its events stay, so
 	// that devices which are a little behind still see why it ended.
 	redactDelay = 3 * time.Second
+	// cancelDelay is the same for a cancel. Nothing else tells a sender that its
+	// offer was declined, so it stays until one that is far behind, or can't
+	// reach its homeserver for a while, has seen it.
+	cancelDelay = 30 * time.Second
 	// redactPace and redactBurst keep redactions far below what homeservers
 	// allow (Synapse: 0.2 events a second, 10 at once): the messages of the
 	// next transfer must never wait for them.
@@ -36,9 +41,15 @@ func KeepEvents() Option { return func(c *Client) { c.eraser.keep = true } }
 
 // sentEvent is an event of ours.
 type sentEvent struct {
-	id   transfer.EventID
-	room transfer.RoomID
-	of   transfer.ID
+	id     transfer.EventID
+	room   transfer.RoomID
+	of     transfer.ID
+	cancel bool // not known of what earlier runs have left
+}
+
+func sentOf(event transfer.EventID, at transfer.RoomID, m transfer.Message) sentEvent {
+	_, cancel := m.(*transfer.Cancel)
+	return sentEvent{event, at, m.Transfer(), cancel}
 }
 
 // deal names a transfer in a room.
@@ -59,7 +70,7 @@ type eraser struct {
 	mu    sync.Mutex
 	live  map[deal][]sentEvent // of transfers that are not over
 	over  map[deal]bool
-	queue []erasure // in the order of due
+	queue []erasure
 }
 
 // erasure is an event that is to be redacted.
@@ -141,7 +152,11 @@ func (e *eraser) enqueue(s sentEvent) {
 	if len(e.queue) >= maxSent {
 		e.queue = e.queue[1:]
 	}
-	e.queue = append(e.queue, erasure{s, time.Now().Add(redactDelay)})
+	delay := redactDelay
+	if s.cancel {
+		delay = cancelDelay
+	}
+	e.queue = append(e.queue, erasure{s, time.Now().Add(delay)})
 	select {
 	case e.wake <- struct{}{}:
 	default:
@@ -155,7 +170,7 @@ func (e *eraser) first() (erasure, bool) {
 	if len(e.queue) == 0 {
 		return erasure{}, false
 	}
-	return e.queue[0], true
+	return slices.MinFunc(e.queue, func(a, b erasure) int { return a.due.Compare(b.due) }), true
 }
 
 // done removes an event from the queue and from the disk.
@@ -201,7 +216,7 @@ func (c *Client) erase(ctx context.Context) {
 			}
 			continue
 		case wait > 0:
-			if pause(ctx, wait) != nil {
+			if c.eraser.await(ctx, wait) != nil { // one that is due earlier may come
 				return
 			}
 			continue

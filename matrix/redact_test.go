@@ -54,25 +54,31 @@ func (p *pair) reopen(t *testing.T, dir string, options ...matrix.Option) {
 }
 
 // Once a transfer is over, nothing of it is left in the room: of what this
-// device sent.
+// device sent. A cancel stays longer.
 func TestRedaction(t *testing.T) {
 	p := newPair(t)
+	candidates := func(of transfer.ID) *transfer.Candidates { return &transfer.Candidates{ID: of} }
 	for i := range 2 {
 		send(t, p.ac, p.room, &transfer.Invite{ID: transfer.ID(fmt.Sprint("t", i)), Lifetime: time.Minute, SDP: "v=0"})
-		send(t, p.ac, p.room, cancelOf(transfer.ID(fmt.Sprint("t", i))))
+		send(t, p.ac, p.room, candidates(transfer.ID(fmt.Sprint("t", i))))
 	}
+	cancel := send(t, p.ac, p.room, cancelOf("t0"))
 	theirs := send(t, p.bc, p.room, cancelOf("t0"))
 	p.ac.Retire(p.room, "t0")
 	matrixtest.Eventually(t, soon, "the first transfer's events are redacted", func() bool {
-		return len(visible(t, p.alice, p.room)) == 3
+		return len(visible(t, p.alice, p.room)) == 4
 	})
-	if !slices.Contains(visible(t, p.alice, p.room), theirs) {
+	left := visible(t, p.alice, p.room)
+	if !slices.Contains(left, theirs) {
 		t.Error("another device's event is gone too")
 	}
+	if !slices.Contains(left, cancel) {
+		t.Error("nobody who is behind can see the cancel any more")
+	}
 	// A message that comes after the end.
-	send(t, p.ac, p.room, cancelOf("t0"))
+	send(t, p.ac, p.room, candidates("t0"))
 	matrixtest.Eventually(t, soon, "a late message is redacted", func() bool {
-		return len(visible(t, p.alice, p.room)) == 3
+		return len(visible(t, p.alice, p.room)) == 4
 	})
 }
 

@@ -51,7 +51,7 @@ func (c *Client) Send(ctx context.Context, at transfer.RoomID, m transfer.Messag
 	c.eraser.begin(at, m.Transfer())
 	id, err := t.send(ctx)
 	if err == nil {
-		if err := c.eraser.sent(context.WithoutCancel(ctx), sentEvent{id, at, m.Transfer()}); err != nil {
+		if err := c.eraser.sent(context.WithoutCancel(ctx), sentOf(id, at, m)); err != nil {
 			c.log.Warn("the state can't be stored", "error", err)
 		}
 	}
