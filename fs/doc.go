@@ -15,7 +15,7 @@
 // stream, and waits while the window of the transfer is full. FLUSH, which
 // close(2) sends, waits until the peer has acknowledged everything, and
 // returns the truth: so cp succeeds exactly if the file arrived. The end of
-// the file is the FLUSH after which nobody holds it (closer.go). A writer that
+// the file is the FLUSH after which nobody holds it (closer_linux.go). A writer that
 // was killed or failed cancels the offer.
 //
 // # How a file comes in
@@ -60,5 +60,7 @@
 //     the file is looked up while it waits. Few are left: a pipe is no better.
 //   - A program that failed after it closed its file, or upstream of a pipe,
 //     is not seen to have failed.
+//   - On macOS and FreeBSD the program builds, and what needs /proc is missing
+//     (caller_other.go, mountpoint_other.go).
 //   - What was sent can't be changed or read back.
 package fs

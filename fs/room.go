@@ -173,7 +173,7 @@ func (r *room) Rename(_ context.Context, name string, to gofs.InodeEmbedder, new
 	if to.EmbeddedInode() != r.EmbeddedInode() {
 		return syscall.EXDEV
 	}
-	if flags&^unix.RENAME_NOREPLACE != 0 {
+	if flags&^renameNoReplace != 0 {
 		return syscall.EINVAL
 	}
 	if keptPrivate(newName) {
@@ -187,7 +187,7 @@ func (r *room) Rename(_ context.Context, name string, to gofs.InodeEmbedder, new
 		return syscall.ENOENT
 	case old == o:
 		return 0
-	case old != nil && flags&unix.RENAME_NOREPLACE != 0:
+	case old != nil && flags&renameNoReplace != 0:
 		return syscall.EEXIST
 	case old != nil:
 		old.current().out.Cancel()

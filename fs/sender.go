@@ -9,7 +9,6 @@ import (
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
-	"golang.org/x/sys/unix"
 
 	"github.com/matrixfs/matrixfs/transfer"
 )
@@ -76,16 +75,16 @@ func (h *sender) Fsync(context.Context, uint32) syscall.Errno {
 // Allocate implements gofs.FileAllocater. What has not been written is zeros
 // anyway; a size beyond the end of what is written is announced.
 func (h *sender) Allocate(_ context.Context, off, length uint64, mode uint32) syscall.Errno {
-	const understood = unix.FALLOC_FL_KEEP_SIZE | unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_ZERO_RANGE
+	const understood = fallocKeepSize | fallocPunchHole | fallocZeroRange
 	s, end := h.file.current(), int64(off+length)
 	switch {
 	case mode&^understood != 0:
 		return syscall.EOPNOTSUPP
 	case end < 0:
 		return syscall.EFBIG
-	case mode&(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_ZERO_RANGE) != 0 && !s.isAhead(int64(off)):
+	case mode&(fallocPunchHole|fallocZeroRange) != 0 && !s.isAhead(int64(off)):
 		return syscall.ESPIPE
-	case mode&unix.FALLOC_FL_KEEP_SIZE != 0 || end <= s.extent():
+	case mode&fallocKeepSize != 0 || end <= s.extent():
 		return h.file.m.errno(s.out.Err())
 	}
 	return h.file.m.errno(s.resize(end))

@@ -12,7 +12,7 @@ import (
 	"unicode"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
-	"golang.org/x/sys/unix"
+	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/matrixfs/matrixfs/transfer"
 )
@@ -24,6 +24,8 @@ const (
 	maxStored = 256 << 10
 	// maxValue bounds the value of an attribute of ours, in bytes.
 	maxValue = 4096
+	// noAttribute has another number on other systems.
+	noAttribute = syscall.Errno(fuse.ENOATTR)
 )
 
 // attribute is one of ours. Empty ones are there too, so that a program
@@ -136,10 +138,10 @@ func (x *xattrs) set(name string, value []byte, flags uint32) syscall.Errno {
 		size += len(name)
 	}
 	switch {
-	case flags&unix.XATTR_CREATE != 0 && exists:
+	case flags&xattrCreate != 0 && exists:
 		return syscall.EEXIST
-	case flags&unix.XATTR_REPLACE != 0 && !exists:
-		return syscall.ENODATA
+	case flags&xattrReplace != 0 && !exists:
+		return noAttribute
 	case size > maxStored:
 		return syscall.ENOSPC
 	case x.values == nil:
@@ -157,7 +159,7 @@ func (x *xattrs) remove(name string) syscall.Errno {
 	case strings.HasPrefix(name, ours):
 		return syscall.EPERM
 	case !exists:
-		return syscall.ENODATA
+		return noAttribute
 	}
 	delete(x.values, name)
 	x.size -= len(name) + len(old)
@@ -177,7 +179,7 @@ func getxattr(name string, dest []byte, describe func() []attribute, stored *xat
 			return answer(dest, v)
 		}
 	}
-	return 0, syscall.ENODATA
+	return 0, noAttribute
 }
 
 // listxattr lists the names of the attributes.

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/matrixfs/matrixfs/matrix"
 	"github.com/matrixfs/matrixfs/transfer"
 )
@@ -81,7 +79,7 @@ func (d *dialog) Tell(text string) { fmt.Fprintln(d.con.err, safeText(text)) }
 // before the question could be read answers nothing.
 func (d *dialog) ask(ctx context.Context, question string) (bool, error) {
 	asked := time.Now()
-	_ = unix.IoctlSetInt(int(d.con.in.Fd()), unix.TCFLSH, unix.TCIFLUSH) // of a terminal; nothing else has any
+	forgetTyped(int(d.con.in.Fd())) // of a terminal; nothing else has any
 	d.once.Do(func() { go d.read() })
 	fmt.Fprintf(d.con.err, "%s yes/no [no]: ", question)
 	for {

@@ -175,7 +175,8 @@ func startChild(command *exec.Cmd, shown string) (*child, error) {
 		command.Stdout = &c.output
 	}
 	command.Stderr = &c.output
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	dieWithUs(command.SysProcAttr)
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()

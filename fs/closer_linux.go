@@ -40,12 +40,6 @@ func (m *Mounted) heldBeside(f identity, c caller) bool {
 	return false
 }
 
-// identity is what tells a file of ours under /proc.
-type identity struct {
-	inode uint64
-	name  string // in its directory
-}
-
 // holds reports whether the process has the file open for writing.
 func (m *Mounted) holds(process string, f identity) bool {
 	fds, err := readNames(process + "fd")
