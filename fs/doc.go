@@ -63,4 +63,19 @@
 //   - On macOS and FreeBSD the program builds, and what needs /proc is missing
 //     (caller_other.go, mountpoint_other.go).
 //   - What was sent can't be changed or read back.
+//
+// # POSIX
+//
+// A room is not a place to keep files. Of the tests that go-fuse has for POSIX
+// (package posixtest) these do not apply, each for the reason in front:
+//
+//   - it reads back what was sent: AppendWrite, DirectIO, FallocateKeepSize,
+//     FdLeak, FileBasic, FileLarge, FstatDeleted, LseekEnxioCheck,
+//     LseekHoleSeeksToEOF, NlinkZero, Tmpfile
+//   - it changes what was sent: TruncateFile, TruncateNoFile
+//   - it makes a directory: DirSeek, MkdirRmdir, OpenAt, RenameOpenDir,
+//     RenameOverwriteDestExist, RenameOverwriteDestNoExist
+//   - it wants a lock to keep out its own process: FcntlFlockLocksFile
+//   - it makes a link: Link, LinkUnlinkRename, OpenSymlinkRace, SetattrSymlink,
+//     SymlinkReadlink
 package fs

@@ -29,6 +29,9 @@ func TestServant(t *testing.T) {
 	}
 	hub := transfertest.NewHub(t)
 	m := hub.Join(t, "@alice:test", "ALICE", nil)
+	if os.Getenv(takes) != "" {
+		go takeAll(hub.Join(t, "@bob:test", "BOB", nil))
+	}
 	rooms := &fstest.Rooms{}
 	rooms.Set(fs.Room{ID: hub.Room, Name: "Team Room"})
 	stop := make(chan os.Signal, 1)
