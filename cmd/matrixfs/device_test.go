@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -20,8 +19,9 @@ type device struct {
 	home       *house
 	state      string
 	mountpoint string
-	measured   bool     // runs without the race detector, which takes time and memory
-	daemon     *program // nil where it is not mounted
+	measured   bool      // runs without the race detector, which takes time and memory
+	user       *ordinary // whose processes its are; nil: the tests' own user
+	daemon     *program  // nil where it is not mounted
 }
 
 // transferStatus is what a script reads from "status --json".
@@ -48,15 +48,22 @@ type mountStatus struct {
 // login makes a device of a person, as the command line does it.
 func (h *house) login(t *testing.T, who person) *device {
 	t.Helper()
-	d := &device{t: t, who: who, home: h, state: filepath.Join(t.TempDir(), "state"), mountpoint: t.TempDir()}
-	password := filepath.Join(t.TempDir(), "password")
+	return h.loginAs(t, who, nil)
+}
+
+// loginAs is login by an ordinary user of this machine.
+func (h *house) loginAs(t *testing.T, who person, user *ordinary) *device {
+	t.Helper()
+	d := &device{t: t, who: who, home: h, user: user, state: filepath.Join(user.place(t), "state"), mountpoint: user.place(t)}
+	password := filepath.Join(user.place(t), "password")
 	if err := os.WriteFile(password, []byte(who.Password+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	user.own(t, password)
 	registering.Lock()
 	defer registering.Unlock()
-	start(t, d.binary(), "login", "--state", d.state, "--homeserver", h.url(), "--user", who.Name,
-		"--password-file", password).succeeds()
+	startCommand(t, user.command(d.binary(), "login", "--state", d.state, "--homeserver", h.url(), "--user", who.Name,
+		"--password-file", password)).succeeds()
 	t.Cleanup(d.cleanUp)
 	return d
 }
@@ -87,8 +94,8 @@ func (d *device) mount(flags ...string) *device {
 func (d *device) tryMount(flags ...string) *program {
 	d.t.Helper()
 	args := append([]string{"mount", "--state", d.state}, flags...)
-	command := exec.Command(d.binary(), append(args, d.mountpoint)...)
-	command.Env = append(os.Environ(), "MATRIXFS_CHECK_LEAKS=1")
+	command := d.user.command(d.binary(), append(args, d.mountpoint)...)
+	command.Env = append(command.Environ(), "MATRIXFS_CHECK_LEAKS=1")
 	d.daemon = startCommand(d.t, command)
 	return d.daemon
 }

@@ -80,6 +80,9 @@ func openShared() {
 		shared.err = err
 		return
 	}
+	if shared.err = os.Chmod(dir, 0o711); shared.err != nil { // an ordinary user runs the program, too
+		return
+	}
 	h := &house{plainBinary: filepath.Join(dir, "matrixfs")}
 	h.binary = h.plainBinary
 	if shared.err = build(h.plainBinary); shared.err != nil {

@@ -201,7 +201,11 @@ func within(t *testing.T, limit time.Duration, what string, condition func() boo
 // returns once the script is ready; release lets it go on.
 func startHeld(t *testing.T, script string, args ...string) (held *program, release func()) {
 	t.Helper()
-	command := exec.Command("bash", append([]string{"-c", script, "bash"}, args...)...)
+	return startHeldCommand(t, exec.Command("bash", append([]string{"-c", script, "bash"}, args...)...))
+}
+
+func startHeldCommand(t *testing.T, command *exec.Cmd) (held *program, release func()) {
+	t.Helper()
 	input, err := command.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,198 @@
+package main_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// Real programs, as an ordinary user runs them, and what they say at each end
+// that a file can come to: senders_linux_test.go has those that write to a
+// room, receivers_linux_test.go those that read from incoming.
+
+// fate is an end that a file can come to.
+type fate string
+
+const (
+	delivered   fate = "delivered"
+	refused     fate = "refused"     // rm of the offer
+	withdrawn   fate = "withdrawn"   // the sender is interrupted before anybody reads
+	expired     fate = "expired"     // nobody reads
+	cut         fate = "cut"         // the other side gives up in the middle
+	interrupted fate = "interrupted" // Ctrl-C
+)
+
+// ends says how a program ends at each fate, unless its row says otherwise.
+var ends = map[fate]end{
+	delivered:   {},
+	refused:     {status: 1, says: "Connection refused"},
+	withdrawn:   {status: 1, says: "No such file or directory"},
+	expired:     {status: 1, says: "Connection timed out"},
+	cut:         {status: 1, says: "Connection reset by peer"},
+	interrupted: {signal: syscall.SIGINT},
+}
+
+// end is how a program ends.
+type end struct {
+	status int
+	signal syscall.Signal
+	says   string // part of standard error; empty: nothing at all
+	chatty bool   // it says other things, too, that don't matter
+}
+
+// check waits for a program and compares its end.
+func (e end) check(t *testing.T, p *program) {
+	t.Helper()
+	p.wait()
+	said := p.complaint()
+	if p.signal != e.signal || e.signal == 0 && p.code != e.status {
+		t.Errorf("%s: status %d, signal %v; want status %d, signal %v", p, p.code, p.signal, e.status, e.signal)
+	}
+	if !strings.Contains(said, e.says) || e.says == "" && !e.chatty && said != "" {
+		t.Errorf("%s: it says %q, want %q", p, said, e.says)
+	}
+}
+
+const (
+	// crowd is how many files are under way at a time.
+	crowd = 6
+	// shortLife is the lifetime of offers that are to expire: long enough for
+	// them to be seen on a busy machine, as a rule.
+	shortLife = "4s"
+	// little fits into the window, overfull does not, and endless does not even
+	// fit into the cache of the other side.
+	little, overfull, endless = 300_001, 9<<20 + 7, 96 << 20
+)
+
+// stage is where the programs of a suite play: three mounts of an ordinary
+// user, in one room.
+type stage struct {
+	t                 *testing.T
+	user              *ordinary
+	alice, hasty, bob *device // hasty is alice's other device, with a short lifetime
+	room              string
+	look              *looker
+	web               string // address of the directory of sources
+	sources           string // a directory
+	slots             chan struct{}
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	h := home(t)
+	s := &stage{t: t, user: ordinaryUser(t), slots: make(chan struct{}, crowd)}
+	ann, ben := h.person(t), h.person(t)
+	s.room = h.room(t, ann, ben)
+	s.alice, s.hasty, s.bob = h.loginAs(t, ann, s.user), h.loginAs(t, ann, s.user), h.loginAs(t, ben, s.user)
+	s.alice.mount("--verbose")
+	s.hasty.mount("--verbose", "--lifetime", shortLife)
+	s.bob.mount("--verbose", "--cache-size", "64MiB")
+	s.look = s.user.newLooker(t)
+	for _, d := range []*device{s.alice, s.hasty, s.bob} {
+		s.look.awaits(t, d.room(s.room))
+	}
+	s.sources = s.user.place(t)
+	server := httptest.NewServer(http.FileServer(http.Dir(s.sources)))
+	t.Cleanup(server.Close)
+	s.web = server.URL
+	return s
+}
+
+// act is one program and one fate.
+type act struct {
+	name string
+	// play does it. After seated, other acts may begin.
+	play func(t *testing.T, name string, seated func())
+}
+
+// perform plays all acts, several at a time.
+func (s *stage) perform(acts []act) {
+	var all sync.WaitGroup
+	for _, a := range acts {
+		s.slots <- struct{}{}
+		seated := sync.OnceFunc(func() { <-s.slots })
+		all.Go(func() {
+			defer seated()
+			s.t.Run(a.name, func(t *testing.T) {
+				defer s.explain(t)()
+				a.play(t, a.name, seated)
+			})
+		})
+	}
+	all.Wait()
+}
+
+// explain gives what says, after a failure, what the mounts said meanwhile.
+func (s *stage) explain(t *testing.T) func() {
+	devices := map[string]*device{"alice": s.alice, "hasty": s.hasty, "bob": s.bob}
+	before := map[string]int{}
+	for name, d := range devices {
+		before[name] = len(d.daemon.err.String())
+	}
+	return func() {
+		if !t.Failed() {
+			return
+		}
+		for name, d := range devices {
+			p := startCommand(t, s.user.command(d.binary(), "status", "--state", d.state, "--json"))
+			p.wait()
+			t.Logf("%s says:\n%s\nits status:\n%s%s", name, d.daemon.err.String()[before[name]:], p.out.String(), p.err.String())
+		}
+	}
+}
+
+// source makes a file of random bytes. Where it has a hole, that is in the
+// middle, and there is another at its end.
+func (s *stage) source(t *testing.T, name string, size int64, hole bool) (path string, content []byte) {
+	t.Helper()
+	content = make([]byte, size)
+	var seed [32]byte
+	copy(seed[:], name)
+	_, _ = rand.NewChaCha8(seed).Read(content)
+	path = filepath.Join(s.sources, name)
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s.user.own(t, path)
+	if hole {
+		third := size / 3
+		clear(content[third : 2*third])
+		clear(content[size-third/2:])
+		_, err = f.Write(content[:third])
+		if err == nil {
+			_, err = f.WriteAt(content[2*third:size-third/2], 2*third)
+		}
+		if err == nil {
+			err = f.Truncate(size)
+		}
+	} else {
+		_, err = f.Write(content)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path, content
+}
+
+// same compares what came out, with a file.
+func same(t *testing.T, path string, want []byte) {
+	t.Helper()
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s: %d bytes with SHA-256 %x, want %d with %x", path, len(got), sha256.Sum256(got), len(want), sha256.Sum256(want))
+	}
+}

@@ -1,0 +1,127 @@
+package main_test
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// sender is a program that writes a file to a room.
+type sender struct {
+	name string
+	// script writes the file. $1 is the source, $2 the file in the room, $3
+	// the address of the source; the base names of all three are the same.
+	script string
+	hole   bool // the source has holes
+	// deaf: the program does not listen to what close says, so the file must be
+	// larger than the window for it to notice.
+	deaf bool
+	// moves: the source goes away, if and only if the file is delivered.
+	moves bool
+	ends  map[fate]end // where they differ from ends
+}
+
+var senders = []sender{
+	{name: "cp", script: `exec cp "$1" "$2"`},
+}
+
+func (w sender) end(f fate) end {
+	if e, ok := w.ends[f]; ok {
+		return e
+	}
+	return ends[f]
+}
+
+// Each program that writes to a room, at each fate: its exit status, what it
+// says, and what is on the other side.
+func TestProgramsSend(t *testing.T) {
+	s := newStage(t)
+	var acts []act
+	add := func(f fate, play func(s *stage, t *testing.T, w sender, name string, seated func())) {
+		for _, w := range senders {
+			acts = append(acts, act{w.name + "." + string(f), func(t *testing.T, name string, seated func()) {
+				play(s, t, w, name, seated)
+			}})
+		}
+	}
+	add(expired, (*stage).sendExpired)
+	add(delivered, (*stage).sendDelivered)
+	add(refused, (*stage).sendRefused)
+	add(cut, (*stage).sendCut)
+	add(interrupted, (*stage).sendInterrupted)
+	s.perform(acts)
+}
+
+// send starts a sender.
+func (s *stage) send(t *testing.T, w sender, from *device, name string, size int64) (p *program, source string, content []byte) {
+	t.Helper()
+	if w.deaf {
+		size = max(size, overfull)
+	}
+	source, content = s.source(t, name, size, w.hole)
+	p = s.user.shell(t, w.script, source, filepath.Join(from.room(s.room), name), s.web+"/"+name)
+	return p, source, content
+}
+
+// failed checks what a failure leaves: nothing in the room, nothing on the
+// other side, and the source.
+func (s *stage) failed(t *testing.T, from *device, name, source string) {
+	t.Helper()
+	if _, err := os.Stat(source); err != nil {
+		t.Errorf("the source: %v", err)
+	}
+	s.look.awaitsNot(t, s.bob.incoming(name))
+	s.look.awaitsNot(t, filepath.Join(from.room(s.room), name))
+}
+
+func (s *stage) sendDelivered(t *testing.T, w sender, name string, _ func()) {
+	p, source, content := s.send(t, w, s.alice, name, little)
+	offer := s.look.awaits(t, s.bob.incoming(name))
+	copied := filepath.Join(s.user.place(t), "copied")
+	s.user.shell(t, `cat "$1" > "$2"`, offer, copied).succeeds()
+	w.end(delivered).check(t, p)
+	same(t, copied, content)
+	if _, err := os.Stat(source); os.IsNotExist(err) != w.moves {
+		t.Errorf("the source: %v", err)
+	}
+}
+
+func (s *stage) sendRefused(t *testing.T, w sender, name string, _ func()) {
+	p, source, _ := s.send(t, w, s.alice, name, little)
+	s.user.shell(t, `exec rm "$1"`, s.look.awaits(t, s.bob.incoming(name))).succeeds()
+	w.end(refused).check(t, p)
+	s.failed(t, s.alice, name, source)
+}
+
+func (s *stage) sendExpired(t *testing.T, w sender, name string, seated func()) {
+	p, source, _ := s.send(t, w, s.hasty, name, little)
+	eventually(t, name+" is offered", func() bool { return !p.running() || s.look.exists(t, s.bob.incoming(name)) })
+	seated()
+	w.end(expired).check(t, p)
+	s.failed(t, s.hasty, name, source)
+}
+
+// The other side reads some of it, and then removes it.
+func (s *stage) sendCut(t *testing.T, w sender, name string, _ func()) {
+	p, source, _ := s.send(t, w, s.alice, name, endless)
+	offer := s.look.awaits(t, s.bob.incoming(name))
+	reader, release := s.user.held(t, `exec 3< "$1" && head -c 1000 <&3 > /dev/null && echo ready && read`, offer)
+	s.user.shell(t, `exec rm "$1"`, offer).succeeds()
+	w.end(cut).check(t, p)
+	release()
+	reader.succeeds()
+	s.failed(t, s.alice, name, source)
+	if err := os.Remove(source); err != nil {
+		t.Error(err)
+	}
+}
+
+func (s *stage) sendInterrupted(t *testing.T, w sender, name string, _ func()) {
+	p, source, _ := s.send(t, w, s.alice, name, little)
+	s.look.awaits(t, s.bob.incoming(name))
+	p.signalAll(syscall.SIGINT)
+	w.end(interrupted).check(t, p)
+	s.failed(t, s.alice, name, source)
+}
+
