@@ -85,7 +85,7 @@ func TestGibibyteStaysWithinBounds(t *testing.T) {
 }
 
 // peakMemory is the most memory the daemon of d has had resident, in bytes.
-func peakMemory(t *testing.T, d *device) int64 {
+func peakMemory(t testing.TB, d *device) int64 {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.daemon.command.Process.Pid))
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // device is one login of a person, with a state directory and a mount point
 // of its own.
 type device struct {
-	t          *testing.T
+	t          testing.TB
 	who        person
 	home       *house
 	state      string
@@ -46,13 +46,13 @@ type mountStatus struct {
 }
 
 // login makes a device of a person, as the command line does it.
-func (h *house) login(t *testing.T, who person) *device {
+func (h *house) login(t testing.TB, who person) *device {
 	t.Helper()
 	return h.loginAs(t, who, nil)
 }
 
 // loginAs is login by an ordinary user of this machine.
-func (h *house) loginAs(t *testing.T, who person, user *ordinary) *device {
+func (h *house) loginAs(t testing.TB, who person, user *ordinary) *device {
 	t.Helper()
 	d := &device{t: t, who: who, home: h, user: user, state: filepath.Join(user.place(t), "state"), mountpoint: user.place(t)}
 	password := filepath.Join(user.place(t), "password")
@@ -166,7 +166,7 @@ func (d *device) incoming(name string) string {
 }
 
 // offers lists incoming/.
-func (d *device) offers(t *testing.T) []string {
+func (d *device) offers(t testing.TB) []string {
 	t.Helper()
 	entries, err := os.ReadDir(d.incoming(""))
 	if err != nil {
@@ -180,7 +180,7 @@ func (d *device) offers(t *testing.T) []string {
 }
 
 // awaits waits until an offer is listed and gives its path.
-func (d *device) awaits(t *testing.T, name string) string {
+func (d *device) awaits(t testing.TB, name string) string {
 	t.Helper()
 	path := d.incoming(name)
 	eventually(t, fmt.Sprintf("%s sees %s in incoming", d.who.Name, name), func() bool { return exists(path) })
@@ -188,13 +188,13 @@ func (d *device) awaits(t *testing.T, name string) string {
 }
 
 // awaitsNone waits until no offer is listed.
-func (d *device) awaitsNone(t *testing.T) {
+func (d *device) awaitsNone(t testing.TB) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("incoming of %s is empty", d.who.Name), func() bool { return len(d.offers(t)) == 0 })
 }
 
 // status asks the daemon.
-func (d *device) status(t *testing.T) mountStatus {
+func (d *device) status(t testing.TB) mountStatus {
 	t.Helper()
 	var told mountStatus
 	out := start(t, d.home.binary, "status", "--state", d.state, "--json").succeeds()
@@ -206,7 +206,7 @@ func (d *device) status(t *testing.T) mountStatus {
 
 // reaches waits until the transfer of a file is in a state, and for bytes of
 // it to have arrived.
-func (d *device) reaches(t *testing.T, name, state string, bytes int64) transferStatus {
+func (d *device) reaches(t testing.TB, name, state string, bytes int64) transferStatus {
 	t.Helper()
 	var last []transferStatus
 	deadline := time.Now().Add(patience)
@@ -223,7 +223,7 @@ func (d *device) reaches(t *testing.T, name, state string, bytes int64) transfer
 }
 
 // awaitsIdle waits until no transfer of the device is alive.
-func (d *device) awaitsIdle(t *testing.T) {
+func (d *device) awaitsIdle(t testing.TB) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("every transfer of %s has ended", d.who.Name), func() bool {
 		for _, transfer := range d.status(t).Transfers {

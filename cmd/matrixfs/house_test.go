@@ -53,7 +53,7 @@ func TestMain(m *testing.M) {
 }
 
 // home gives the shared house.
-func home(t *testing.T) *house {
+func home(t testing.TB) *house {
 	t.Helper()
 	shared.once.Do(openShared)
 	if shared.err != nil {
@@ -121,18 +121,18 @@ func build(binary string, flags ...string) error {
 }
 
 // pair gives two people's devices, mounted, and a private room they share.
-func (h *house) pair(t *testing.T) (alice, bob *device, room string) {
+func (h *house) pair(t testing.TB) (alice, bob *device, room string) {
 	t.Helper()
 	return h.pairOf(t, false)
 }
 
 // measuredPair is a pair without the race detector.
-func (h *house) measuredPair(t *testing.T) (alice, bob *device, room string) {
+func (h *house) measuredPair(t testing.TB) (alice, bob *device, room string) {
 	t.Helper()
 	return h.pairOf(t, true)
 }
 
-func (h *house) pairOf(t *testing.T, measured bool) (alice, bob *device, room string) {
+func (h *house) pairOf(t testing.TB, measured bool) (alice, bob *device, room string) {
 	t.Helper()
 	ann, ben := h.person(t), h.person(t)
 	room = h.room(t, ann, ben)
@@ -145,7 +145,7 @@ func (h *house) pairOf(t *testing.T, measured bool) (alice, bob *device, room st
 }
 
 // inRoom waits until each device shows the room.
-func (h *house) inRoom(t *testing.T, room string, devices ...*device) {
+func (h *house) inRoom(t testing.TB, room string, devices ...*device) {
 	t.Helper()
 	for _, d := range devices {
 		eventually(t, d.who.Name+" sees the room", func() bool { return exists(d.room(room)) })
@@ -153,7 +153,7 @@ func (h *house) inRoom(t *testing.T, room string, devices ...*device) {
 }
 
 // ownHouse is a house with a homeserver of the test's own, which it may stop.
-func ownHouse(t *testing.T) *house {
+func ownHouse(t testing.TB) *house {
 	t.Helper()
 	h := *home(t)
 	h.server = matrixtest.Start(t).Homeserver
@@ -162,12 +162,12 @@ func ownHouse(t *testing.T) *house {
 
 func (h *house) url() string { return h.server.URL() }
 
-func (h *house) stopServer(t *testing.T) {
+func (h *house) stopServer(t testing.TB) {
 	t.Helper()
 	h.server.Stop()
 }
 
-func (h *house) restartServer(t *testing.T) {
+func (h *house) restartServer(t testing.TB) {
 	t.Helper()
 	if err := h.server.Restart(t.Context()); err != nil {
 		t.Fatal(err)
@@ -175,7 +175,7 @@ func (h *house) restartServer(t *testing.T) {
 }
 
 // person makes somebody with an account.
-func (h *house) person(t *testing.T) person {
+func (h *house) person(t testing.TB) person {
 	t.Helper()
 	registering.Lock()
 	defer registering.Unlock()
@@ -192,7 +192,7 @@ const roomsEnv = "MATRIXFS_TEST_ROOMS"
 
 // room makes a private room that all of them have joined, of the kind that was
 // chosen for all tests.
-func (h *house) room(t *testing.T, creator person, others ...person) string {
+func (h *house) room(t testing.TB, creator person, others ...person) string {
 	t.Helper()
 	switch kind := os.Getenv(roomsEnv); kind {
 	case "", "plain":
@@ -206,7 +206,7 @@ func (h *house) room(t *testing.T, creator person, others ...person) string {
 }
 
 // makeRoom makes a room that only those who are invited can join.
-func (h *house) makeRoom(t *testing.T, creator person, others []person, options ...matrixtest.RoomOption) string {
+func (h *house) makeRoom(t testing.TB, creator person, others []person, options ...matrixtest.RoomOption) string {
 	t.Helper()
 	members := make([]*matrixtest.User, len(others))
 	for i, other := range others {
@@ -222,7 +222,7 @@ func (h *house) makeRoom(t *testing.T, creator person, others []person, options 
 }
 
 // devices gives the devices of matrixfs that the homeserver knows.
-func (p person) devices(t *testing.T) []transfer.DeviceID {
+func (p person) devices(t testing.TB) []transfer.DeviceID {
 	t.Helper()
 	devices, err := p.Devices(t.Context())
 	if err != nil {

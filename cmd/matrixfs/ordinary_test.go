@@ -24,7 +24,7 @@ type ordinary struct {
 }
 
 // ordinaryUser gives an ordinary user: nobody, if root runs the tests.
-func ordinaryUser(t *testing.T) *ordinary {
+func ordinaryUser(t testing.TB) *ordinary {
 	t.Helper()
 	o := &ordinary{}
 	if os.Geteuid() == 0 {
@@ -35,7 +35,7 @@ func ordinaryUser(t *testing.T) *ordinary {
 }
 
 // place makes a directory that belongs to the user.
-func (o *ordinary) place(t *testing.T) string {
+func (o *ordinary) place(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	if o == nil || o.credential == nil {
@@ -49,7 +49,7 @@ func (o *ordinary) place(t *testing.T) string {
 }
 
 // own makes the user the owner of a file.
-func (o *ordinary) own(t *testing.T, path string) {
+func (o *ordinary) own(t testing.TB, path string) {
 	t.Helper()
 	if o == nil || o.credential == nil {
 		return
@@ -73,14 +73,14 @@ func (o *ordinary) command(name string, args ...string) *exec.Cmd {
 }
 
 // shell starts a script of the user.
-func (o *ordinary) shell(t *testing.T, script string, args ...string) *program {
+func (o *ordinary) shell(t testing.TB, script string, args ...string) *program {
 	t.Helper()
 	return startCommand(t, o.command("bash", append([]string{"-c", script, "bash"}, args...)...))
 }
 
 // held starts a script of the user that prints "ready" and then reads a line.
 // It returns once the script is ready; release lets it go on.
-func (o *ordinary) held(t *testing.T, script string, args ...string) (held *program, release func()) {
+func (o *ordinary) held(t testing.TB, script string, args ...string) (held *program, release func()) {
 	t.Helper()
 	return startHeldCommand(t, o.command("bash", append([]string{"-c", script, "bash"}, args...)...))
 }
@@ -95,7 +95,7 @@ type looker struct {
 }
 
 // newLooker starts one, that ends with the test.
-func (o *ordinary) newLooker(t *testing.T) *looker {
+func (o *ordinary) newLooker(t testing.TB) *looker {
 	t.Helper()
 	command := o.command("bash", "-c", `while IFS= read -r path; do if [ -e "$path" ]; then echo yes; else echo no; fi; done`)
 	ask, err := command.StdinPipe()
@@ -123,7 +123,7 @@ func (o *ordinary) newLooker(t *testing.T) *looker {
 }
 
 // exists reports whether something is at the path.
-func (l *looker) exists(t *testing.T, path string) bool {
+func (l *looker) exists(t testing.TB, path string) bool {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -144,14 +144,14 @@ func (l *looker) exists(t *testing.T, path string) bool {
 }
 
 // awaits waits until something is at the path, and gives the path.
-func (l *looker) awaits(t *testing.T, path string) string {
+func (l *looker) awaits(t testing.TB, path string) string {
 	t.Helper()
 	eventually(t, path+" is there", func() bool { return l.exists(t, path) })
 	return path
 }
 
 // awaitsNot waits until nothing is at the path.
-func (l *looker) awaitsNot(t *testing.T, path string) {
+func (l *looker) awaitsNot(t testing.TB, path string) {
 	t.Helper()
 	eventually(t, path+" is not there any more", func() bool { return !l.exists(t, path) })
 }

@@ -18,7 +18,7 @@ const patience = 60 * time.Second
 
 // program is a child process, as a person would start it.
 type program struct {
-	t        *testing.T
+	t        testing.TB
 	command  *exec.Cmd
 	out, err transcript
 	ended    chan struct{} // closed after the fields below are set
@@ -48,19 +48,19 @@ func (s *transcript) String() string {
 // start starts a program in a process group of its own, so that a signal can
 // reach it as Ctrl-C does: with all its children. It is killed if the test
 // ends first.
-func start(t *testing.T, name string, args ...string) *program {
+func start(t testing.TB, name string, args ...string) *program {
 	t.Helper()
 	return startCommand(t, exec.Command(name, args...))
 }
 
 // shell starts a script. Its positional parameters are args, so that no
 // quoting is needed.
-func shell(t *testing.T, script string, args ...string) *program {
+func shell(t testing.TB, script string, args ...string) *program {
 	t.Helper()
 	return start(t, "bash", append([]string{"-c", script, "bash"}, args...)...)
 }
 
-func startCommand(t *testing.T, command *exec.Cmd) *program {
+func startCommand(t testing.TB, command *exec.Cmd) *program {
 	t.Helper()
 	p := &program{t: t, command: command, ended: make(chan struct{})}
 	if command.Stdout == nil {
@@ -177,12 +177,12 @@ func (p *program) fails(text string) {
 func (p *program) complaint() string { return strings.TrimSpace(p.err.String()) }
 
 // eventually waits until condition is true. what says what did not happen.
-func eventually(t *testing.T, what string, condition func() bool) {
+func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	within(t, patience, what, condition)
 }
 
-func within(t *testing.T, limit time.Duration, what string, condition func() bool) {
+func within(t testing.TB, limit time.Duration, what string, condition func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -199,12 +199,12 @@ func within(t *testing.T, limit time.Duration, what string, condition func() boo
 
 // startHeld starts a script that prints "ready" and then reads a line. It
 // returns once the script is ready; release lets it go on.
-func startHeld(t *testing.T, script string, args ...string) (held *program, release func()) {
+func startHeld(t testing.TB, script string, args ...string) (held *program, release func()) {
 	t.Helper()
 	return startHeldCommand(t, exec.Command("bash", append([]string{"-c", script, "bash"}, args...)...))
 }
 
-func startHeldCommand(t *testing.T, command *exec.Cmd) (held *program, release func()) {
+func startHeldCommand(t testing.TB, command *exec.Cmd) (held *program, release func()) {
 	t.Helper()
 	input, err := command.StdinPipe()
 	if err != nil {

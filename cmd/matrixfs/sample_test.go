@@ -12,7 +12,7 @@ import (
 
 // sample writes a file of random bytes, different for each size, outside of
 // any mount.
-func sample(t *testing.T, name string, size int64) string {
+func sample(t testing.TB, name string, size int64) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	file, err := os.Create(path)
@@ -32,7 +32,7 @@ func sample(t *testing.T, name string, size int64) string {
 }
 
 // digest gives the SHA-256 of the files, one after the other.
-func digest(t *testing.T, paths ...string) string {
+func digest(t testing.TB, paths ...string) string {
 	t.Helper()
 	sum := sha256.New()
 	for _, path := range paths {
@@ -51,7 +51,7 @@ func digest(t *testing.T, paths ...string) string {
 
 // sameBytes fails the test unless got holds what the files in want hold, one
 // after the other.
-func sameBytes(t *testing.T, got string, want ...string) {
+func sameBytes(t testing.TB, got string, want ...string) {
 	t.Helper()
 	if g, w := digest(t, got), digest(t, want...); g != w {
 		t.Errorf("%s: SHA-256 is %s, want %s", got, g, w)
