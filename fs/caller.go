@@ -28,6 +28,9 @@ type identity struct {
 
 // ending is how a thread that is closing its files comes to its end.
 type ending struct {
+	// executing: it becomes another program (execve); the kernel closes files
+	// for it. Nothing else is known then.
+	executing bool
 	// exiting: it is ending; the kernel closes its files for it.
 	exiting bool
 	// failed: it was killed, or exits with a status that is not 0.

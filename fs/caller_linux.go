@@ -46,6 +46,9 @@ const (
 
 // ending tells whether the thread is ending, and how.
 func (c caller) ending() ending {
+	if executing(c.proc("")) {
+		return ending{executing: true} // and /proc/PID/stat would wait
+	}
 	b, err := os.ReadFile(c.proc("stat"))
 	if err != nil {
 		return ending{}
@@ -55,6 +58,24 @@ func (c caller) ending() ending {
 		e.failed = true
 	}
 	return e
+}
+
+// executing reports whether a process is on its way to become another program.
+// The kernel closes files for it then, and holds a lock meanwhile that its stat,
+// and the links under its fd, wait for: who handles a FLUSH for it and looks at
+// them waits for himself, and can't be killed. Its comm, status, statm and fdinfo
+// do not wait, nor does a listing of its fd. process is a directory of /proc, with
+// a slash.
+func executing(process string) bool {
+	b, err := os.ReadFile(process + "statm")
+	return err == nil && parseStatm(string(b))
+}
+
+// parseStatm reads /proc/PID/statm (proc(5)): a process that has memory, but no
+// code in it, has not been loaded yet. Those of the kernel have neither.
+func parseStatm(statm string) bool {
+	fields := strings.Fields(statm)
+	return len(fields) > 3 && fields[0] != "0" && fields[3] == "0"
 }
 
 // secretive reports whether the kernel hides the exit code of the thread from

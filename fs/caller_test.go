@@ -40,6 +40,19 @@ func TestParseStat(t *testing.T) {
 	}
 }
 
+func TestParseStatm(t *testing.T) {
+	for statm, want := range map[string]bool{
+		"33 33 0 0 0 33 0\n": true, "0 0 0 0 0 0 0\n": false, "2240 512 400 5 0 200 0\n": false, "": false, "1 2 3": false,
+	} {
+		if got := parseStatm(statm); got != want {
+			t.Errorf("%q: %v", statm, got)
+		}
+	}
+	if executing("/proc/self/") {
+		t.Error("this test runs")
+	}
+}
+
 func TestParseCondemned(t *testing.T) {
 	const (
 		hup, interrupt, kill, alarm = "0000000000000001", "0000000000000002", "0000000000000100", "0000000000002000"

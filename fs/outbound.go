@@ -27,6 +27,7 @@ type outbound struct {
 	stream *stream
 	meta   meta
 	open   int // descriptors for writing
+	closes int // how many closes have begun
 	// writers are the processes that have written to stream; lastWriter is
 	// the thread that did last.
 	writers    map[int]bool
@@ -212,6 +213,21 @@ func (o *outbound) wroteBy(c caller) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.writers[c.process()]
+}
+
+// held reports whether somebody else still holds the file when the thread
+// closes it. Of several that close it at once, the last one decides.
+func (o *outbound) held(c caller) bool {
+	o.mu.Lock()
+	o.closes++
+	closes := o.closes
+	o.mu.Unlock()
+	if o.m.held(o.identity(), c) {
+		return true
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.closes != closes
 }
 
 // release counts one descriptor less. A file that nobody finished is

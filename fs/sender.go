@@ -96,8 +96,12 @@ func (h *sender) Flush(op context.Context) syscall.Errno {
 	o, c := h.file, callerOf(op)
 	s := o.current()
 	end := c.ending()
-	held := o.m.held(o.identity(), c)
+	held := o.held(c)
 	switch {
+	case end.executing && (held || !h.wrote.Load() && s.isFinishing()):
+		return 0
+	case end.executing:
+		return h.leave(s)
 	case end.failed && (!held || o.wroteBy(c)):
 		s.out.Cancel()
 		return syscall.EINTR // nobody is there to see it
@@ -121,6 +125,16 @@ func (h *sender) wait(op context.Context, s *stream, until func(context.Context)
 		s.out.Cancel()
 	}
 	return h.file.m.errno(err)
+}
+
+// leave finishes the file without the process, which becomes another program.
+// Nobody can tell it of an error any more, and whoever looks at it waits for as
+// long as this takes.
+func (h *sender) leave(s *stream) syscall.Errno {
+	m := h.file.m
+	s.conclude() // before Release comes, and takes it for abandoned
+	m.background.Go(func() { _ = s.finish(m.closing) })
+	return 0
 }
 
 // outlive finishes the file for a process that is ending, and can't be killed

@@ -303,18 +303,23 @@ func (s *stream) finish(ctx context.Context) error {
 	if err := s.take(ctx); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	s.ended = true
-	if s.size > s.end {
-		s.enqueueLocked(segment{zeros: s.size - s.end})
-	}
-	s.mu.Unlock()
+	s.conclude()
 	err := s.drain(ctx)
 	s.yield()
 	if err != nil {
 		return err
 	}
 	return s.out.Finish(ctx)
+}
+
+// conclude ends the file: there will be no writes any more.
+func (s *stream) conclude() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	if s.size > s.end {
+		s.enqueueLocked(segment{zeros: s.size - s.end})
+	}
 }
 
 // isEnded reports whether there will be no writes any more.
