@@ -3,6 +3,7 @@ package fs_test
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -88,6 +89,96 @@ func TestWriterKilled(t *testing.T) {
 		}
 		w.nothing(t, "x")
 	}
+}
+
+// TestWriterCatchesSignal: many programs catch the signals that ask them to end,
+// and close what they have written so far, in good order. That is a short file.
+func TestWriterCatchesSignal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	source, _ := file(t, "a", 20_000_000) // more than the window: the writer waits in write
+	small, _ := file(t, "a", 1000)        // here it waits in close
+	const python = `
+import signal, sys
+over = False
+def stop(*_):
+    global over
+    over = True
+for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP): signal.signal(s, stop)
+with open(sys.argv[1], "rb") as f, open(sys.argv[2], "wb", 0) as g:
+    while not over:
+        b = f.read(100_000)
+        if not b: break
+        while b: b = b[g.write(b):]`
+	for _, c := range []struct {
+		name, script string
+		signals      []syscall.Signal
+	}{
+		{"if of dd", `exec dd if="$1" of="$2" bs=1M`, []syscall.Signal{syscall.SIGINT}},
+		{"stdout of dd", `exec dd bs=64k <"$1" >"$2"`, []syscall.Signal{syscall.SIGINT}},
+		{"rsync", `exec rsync -a "$1" "$2"`, []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}},
+		{"partial rsync", `exec rsync -a --partial "$1" "$2"`, []syscall.Signal{syscall.SIGINT, syscall.SIGTERM}},
+		{"inplace", `exec rsync -a --inplace "$1" "$2"`, []syscall.Signal{syscall.SIGINT, syscall.SIGTERM}},
+		{"python", `exec /usr/bin/env python3 -c '` + python + `' "$1" "$2"`, []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			for _, signal := range c.signals {
+				for from, call := range map[string]int{source: syscall.SYS_WRITE, small: syscall.SYS_CLOSE} {
+					p := sh(t, c.script, from, filepath.Join(w.alice.room, c.name))
+					w.bob.arrives(c.name)
+					w.alice.blocks(p, c.name, call)
+					p.signal(signal)
+					if p.wait() == nil {
+						t.Errorf("it succeeded in spite of %v", signal)
+					}
+					w.nothing(t, c.name)
+				}
+			}
+		})
+	}
+}
+
+// blocks waits until the program that sends a file waits for the network: in
+// write, the window being full, or in close.
+func (s *side) blocks(p *program, name string, call int) {
+	s.t.Helper()
+	eventually(s.t, "the window is full", func() bool {
+		for _, n := range list(s.t, s.room) {
+			if n == name || strings.HasPrefix(n, "."+name+".") { // rsync's: .NAME.XXXXXX
+				info, err := os.Stat(filepath.Join(s.room, n))
+				return err == nil && (call == syscall.SYS_CLOSE || info.Size() > 8<<20-64<<10)
+			}
+		}
+		return false
+	})
+	eventually(s.t, "the writer waits", func() bool { return p.isIn(call, s.room) })
+}
+
+// isIn reports whether a process of the program is in write, to a file in dir,
+// or in close.
+func (p *program) isIn(call int, dir string) bool {
+	calls, _ := filepath.Glob("/proc/[0-9]*/syscall")
+	for _, file := range calls {
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil {
+			continue
+		}
+		if group, err := syscall.Getpgid(pid); err != nil || group != p.cmd.Process.Pid {
+			continue
+		}
+		b, _ := os.ReadFile(file) // the number of the call, and its arguments (proc(5))
+		f := strings.Fields(string(b))
+		if len(f) < 2 || f[0] != strconv.Itoa(call) {
+			continue
+		}
+		fd, _ := strconv.ParseInt(f[1], 0, 32)
+		link, _ := os.Readlink(filepath.Join(filepath.Dir(file), "fd", strconv.Itoa(int(fd))))
+		if call == syscall.SYS_CLOSE || strings.HasPrefix(link, dir) {
+			return true
+		}
+	}
+	return false
 }
 
 // TestWriterInterruptedInClose: programs that handle Ctrl-C get it in close,

@@ -57,6 +57,11 @@ func (h *sender) Write(op context.Context, p []byte, off int64) (uint32, syscall
 	defer cancel()
 	h.wrote.Store(true)
 	n, err := s.write(ctx, p, off)
+	if op.Err() != nil && c.condemned() {
+		// Many programs catch the signal, and close the file in good order.
+		s.out.Cancel()
+		return 0, syscall.EINTR
+	}
 	return uint32(n), o.m.errno(err)
 }
 
@@ -121,8 +126,9 @@ func (h *sender) wait(op context.Context, s *stream, until func(context.Context)
 	ctx, cancel := h.file.m.patient(op)
 	defer cancel()
 	err := until(ctx)
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) && h.file.m.closing.Err() == nil {
 		s.out.Cancel()
+		err = s.out.Err() // dd takes EINTR from close for success
 	}
 	return h.file.m.errno(err)
 }
