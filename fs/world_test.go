@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,8 +24,11 @@ import (
 	"github.com/matrixfs/matrixfs/transfer/transfertest"
 )
 
-// points are the directories that the tests have mounted on.
-var points []string
+// points are the directories that the tests have mounted on; pointsMu guards it.
+var (
+	pointsMu sync.Mutex
+	points   []string
+)
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -79,7 +83,9 @@ func newWorldWith(t testing.TB, change func(*transfer.Config)) *world {
 func newSide(t testing.TB, hub *transfertest.Hub, user transfer.UserID, device transfer.DeviceID, change func(*transfer.Config)) *side {
 	t.Helper()
 	s := &side{t: t, rooms: &fstest.Rooms{}, point: t.TempDir()}
+	pointsMu.Lock()
 	points = append(points, s.point)
+	pointsMu.Unlock()
 	s.member = hub.Join(t, user, device, change)
 	s.rooms.Set(fs.Room{ID: hub.Room, Name: "Team Room"})
 	var err error
