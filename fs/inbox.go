@@ -19,10 +19,10 @@ type inbox struct {
 	changes <-chan struct{}
 	stop    func()
 
-	mu    sync.Mutex // guards all below
-	built bool
-	files map[*transfer.Incoming]*inbound
-	names map[string]*inbound
+	mu     sync.Mutex // guards all below
+	files  map[*transfer.Incoming]*inbound
+	names  map[string]*inbound
+	listed []fuse.DirEntry // names in order; nil: to be made
 }
 
 var (
@@ -45,13 +45,12 @@ func (b *inbox) refresh() {
 	select {
 	case <-b.changes:
 	default:
-		if b.built {
+		if b.names != nil {
 			return
 		}
 	}
-	b.built = true
 	before := b.files
-	b.files, b.names = map[*transfer.Incoming]*inbound{}, map[string]*inbound{}
+	b.files, b.names, b.listed = map[*transfer.Incoming]*inbound{}, map[string]*inbound{}, nil
 	list := b.m.options.Exchange.Incoming()
 	for _, in := range list {
 		if f := before[in]; f != nil {
@@ -94,12 +93,15 @@ func (b *inbox) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.refresh()
-	var list []fuse.DirEntry
-	for name, f := range b.names {
-		list = append(list, entry(name, f.EmbeddedInode()))
+	if b.listed == nil {
+		var list []fuse.DirEntry
+		for name, f := range b.names {
+			list = append(list, entry(name, f.EmbeddedInode()))
+		}
+		slices.SortFunc(list, func(x, y fuse.DirEntry) int { return cmp.Compare(x.Ino, y.Ino) })
+		b.listed = append(b.dots(), list...)
 	}
-	slices.SortFunc(list, func(x, y fuse.DirEntry) int { return cmp.Compare(x.Ino, y.Ino) })
-	return b.listing(list), 0
+	return gofs.NewListDirStream(b.listed), 0
 }
 
 // Unlink implements gofs.NodeUnlinker: it rejects an offer, cancels a transfer
@@ -111,6 +113,7 @@ func (b *inbox) Unlink(_ context.Context, name string) syscall.Errno {
 	if f != nil {
 		delete(b.names, name)
 		delete(b.files, f.in)
+		b.listed = nil
 	}
 	b.mu.Unlock()
 	if f == nil {

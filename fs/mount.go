@@ -133,6 +133,9 @@ func (m *Mounted) fuseOptions() *gofs.Options {
 			FsName:   "matrixfs",
 			Name:     "matrixfs",
 			MaxWrite: maxWrite,
+			// What READDIRPLUS tells is not kept, with timeouts of zero: ls would
+			// pay for it, and ls -l would ask again.
+			DisableReadDirPlus: true,
 			// So that a file which is still coming in can be mapped.
 			ExtraCapabilities: fuse.CAP_DIRECT_IO_ALLOW_MMAP,
 			DirectMount:       !haveFusermount() && os.Geteuid() == 0,

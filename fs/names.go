@@ -56,6 +56,8 @@ func SafeName(name string) string {
 // nothing.
 func safeRune(r rune) rune {
 	switch {
+	case r >= ' ' && r < '\x7f' && r != '/':
+		return r // the usual case, without looking at tables
 	case r == '/' || r == 0 || r == unicode.ReplacementChar:
 		return '_'
 	case unicode.IsSpace(r) || unicode.Is(unicode.Zs, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r):

@@ -93,13 +93,12 @@ func (*directory) Setattr(context.Context, gofs.FileHandle, *fuse.SetAttrIn, *fu
 	return syscall.EPERM
 }
 
-// listing makes a listing, with the two that every directory has.
-func (d *directory) listing(list []fuse.DirEntry) gofs.DirStream {
-	dots := []fuse.DirEntry{
+// dots starts a listing with the two entries that every directory has.
+func (d *directory) dots() []fuse.DirEntry {
+	return []fuse.DirEntry{
 		{Name: ".", Mode: unix.S_IFDIR, Ino: d.StableAttr().Ino},
 		{Name: "..", Mode: unix.S_IFDIR, Ino: d.m.root.StableAttr().Ino},
 	}
-	return gofs.NewListDirStream(append(dots, list...))
 }
 
 // entry describes an entry in a listing.

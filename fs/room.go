@@ -119,13 +119,13 @@ func (r *room) Lookup(_ context.Context, name string, out *fuse.EntryOut) (*gofs
 func (r *room) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var list []fuse.DirEntry
+	list := r.dots()
 	for _, name := range slices.Sorted(maps.Keys(r.files)) {
 		if o := r.findLocked(name); o != nil {
 			list = append(list, entry(name, o.EmbeddedInode()))
 		}
 	}
-	return r.listing(list), 0
+	return gofs.NewListDirStream(list), 0
 }
 
 // Create implements gofs.NodeCreater: it offers a file to the room. Nobody is

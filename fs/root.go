@@ -26,9 +26,10 @@ type root struct {
 	stop    func()
 
 	mu      sync.Mutex // guards all below
-	built   bool
+	known   []Room     // what the tree was built of, by ID
 	rooms   map[transfer.RoomID]*room
 	entries map[string]child
+	listed  []fuse.DirEntry // entries in order; nil: to be made
 	// plain is the name of each room's plain link, which it keeps for as long
 	// as the room has that name, and what it was made of.
 	plain map[transfer.RoomID]plainLink
@@ -74,24 +75,43 @@ func (r *root) refresh() {
 	select {
 	case <-r.changes:
 	default:
-		if r.built {
+		if r.entries != nil {
 			return
 		}
 	}
-	if !r.built {
+	if r.entries == nil {
 		r.m.adopt(r.inbox, unix.S_IFDIR)
-		r.built = true
 	}
 	list := r.m.options.Rooms.Rooms()
 	slices.SortFunc(list, func(a, b Room) int { return cmp.Compare(a.ID, b.ID) })
 	list = slices.CompactFunc(list, func(a, b Room) bool { return a.ID == b.ID })
-	r.build(list)
+	if r.entries != nil && slices.EqualFunc(list, r.known, sameNames) {
+		r.update(list)
+	} else {
+		r.build(list)
+	}
+	r.known = list
+}
+
+// sameNames reports whether two rooms have the same entries.
+func sameNames(a, b Room) bool {
+	return a.ID == b.ID && a.Name == b.Name && a.Alias == b.Alias && a.Direct == b.Direct
+}
+
+// update takes over what has changed about rooms whose names are the same.
+func (r *root) update(list []Room) {
+	for i, info := range list {
+		if info != r.known[i] {
+			r.rooms[info.ID].update(info)
+		}
+	}
 }
 
 // build makes the entries: the real directories first, so that no link takes
 // their names.
 func (r *root) build(list []Room) {
 	old := r.entries
+	r.listed = nil
 	rooms := map[transfer.RoomID]*room{}
 	r.entries = map[string]child{incomingName: r.inbox}
 	dirs := map[transfer.RoomID]string{}
@@ -196,11 +216,13 @@ func (r *root) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.refresh()
-	var list []fuse.DirEntry
-	for _, name := range slices.Sorted(maps.Keys(r.entries)) {
-		list = append(list, entry(name, r.entries[name].EmbeddedInode()))
+	if r.listed == nil {
+		r.listed = r.dots()
+		for _, name := range slices.Sorted(maps.Keys(r.entries)) {
+			r.listed = append(r.listed, entry(name, r.entries[name].EmbeddedInode()))
+		}
 	}
-	return r.listing(list), 0
+	return gofs.NewListDirStream(r.listed), 0
 }
 
 // link is a symbolic link to the directory of a room.
