@@ -32,7 +32,8 @@
 //     file, and with it the whole directory, would hang otherwise. FSYNC is sent
 //     under the same lock, so it does not wait at all.
 //   - An operation that is interrupted has consumed nothing. FLUSH ends early
-//     only for a process that is about to die.
+//     only for a process that is about to die. It never waits for one within
+//     execve, nor looks at its links (see executing in caller_linux.go).
 //   - This process opens nothing in its own mount: killed while it waits for
 //     itself, it could not die.
 //   - The kernel caches neither names nor attributes (all timeouts are zero),
@@ -56,10 +57,16 @@
 //     can't be killed any more while the kernel closes for it. So such a close
 //     waits for an answer to the offer for a short time only (exitPatience);
 //     after that the file goes on by itself.
-//   - A program that does not look at what write(2) returns can lose bytes, if
-//     the file is looked up while it waits. Few are left: a pipe is no better.
+//   - A WRITE that gives way is queued whole, up to 8 MiB for each file
+//     (maxQueue). Beyond that write(2) is cut short, which some programs, tar
+//     among them, take for an error: somebody must look the file up again and
+//     again for minutes, while its writer waits.
 //   - A program that failed after it closed its file, or upstream of a pipe,
-//     is not seen to have failed.
+//     is not seen to have failed. Nor is one that is asked to end between two
+//     writes (Ctrl-C), catches that, and closes what it has written: such a
+//     signal is seen only where it interrupts a WRITE or FLUSH.
+//   - A file that is closed because its writer becomes another program (execve)
+//     goes on by itself: nobody is left to be told whether it arrived.
 //   - On macOS and FreeBSD the program builds, and what needs /proc is missing
 //     (caller_other.go, mountpoint_other.go).
 //   - What was sent can't be changed or read back.

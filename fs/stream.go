@@ -16,6 +16,11 @@ const (
 	// the directory in hand, so ls waits for them. All of them look the file up
 	// first.
 	slice = 50 * time.Millisecond
+	// maxSlice is how long it waits as the queue fills up: what does not fit can
+	// only be cut short, and not every program writes the rest once more.
+	maxSlice = 300 * time.Millisecond
+	// maxQueue bounds what is accepted by WRITEs that have given way.
+	maxQueue = 8 << 20
 	// company is how long after that no WRITE waits longer than a slice:
 	// programs often look a file up, and then do several things with it.
 	company = time.Second
@@ -47,9 +52,10 @@ type stream struct {
 	size int64
 	// announced: out has been told the size, because somebody has set it.
 	announced bool
-	// queue is what has been accepted but not handed to out. It holds gaps, and
-	// a byte for each time that a WRITE has given way.
-	queue []segment
+	// queue is what has been accepted but not handed to out: gaps, and what
+	// came with a WRITE that has given way. queued is how much of it is no gap.
+	queue  []segment
+	queued int
 	// ended: there are no writes any more.
 	ended bool
 	// crowded is until when a WRITE waits no longer than a slice; giveWay ends
@@ -71,9 +77,9 @@ func newStream(out *transfer.Outgoing) *stream {
 }
 
 // write accepts bytes of p at off, and returns how many: all, unless somebody
-// else wants at the inode and it must not wait any longer. Then it accepts at
-// least one byte, so that a program sees a short write and comes again. When
-// ctx ends before anything is accepted, it returns ctx.Err().
+// else wants at the inode, it must not wait any longer, and the queue is full.
+// Then it accepts at least one byte, so that a program sees a short write and
+// comes again. When ctx ends before anything is accepted, it returns ctx.Err().
 func (s *stream) write(ctx context.Context, p []byte, off int64) (int, error) {
 	if err := s.seek(off); err != nil || len(p) == 0 {
 		return 0, err
@@ -82,15 +88,29 @@ func (s *stream) write(ctx context.Context, p []byte, off int64) (int, error) {
 	defer cancel()
 	n, err := s.writeThrough(brief, p)
 	switch {
+	case err != nil && ctx.Err() == nil && brief.Err() != nil:
+		return n + s.putOff(p[n:], n == 0), nil
 	case n > 0:
 		return n, nil
 	case ctx.Err() != nil:
 		return 0, ctx.Err()
-	case err != nil && brief.Err() != nil:
-		s.enqueue(segment{data: p[:1]})
-		return 1, nil
 	}
 	return 0, err
+}
+
+// putOff queues p, or as much of it as still fits, and returns how much. If need
+// be, it queues one byte of p beyond what fits.
+func (s *stream) putOff(p []byte, need bool) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := min(len(p), max(maxQueue-s.queued, 0))
+	if n == 0 && need {
+		n = 1
+	}
+	if n > 0 {
+		s.enqueueLocked(segment{data: p[:n]})
+	}
+	return n
 }
 
 // stay gives the context for as long as a WRITE may wait. cancel must be
@@ -99,7 +119,7 @@ func (s *stream) stay(ctx context.Context) (brief context.Context, cancel contex
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if time.Now().Before(s.crowded) {
-		return context.WithTimeout(ctx, slice)
+		return context.WithTimeout(ctx, s.sliceLocked())
 	}
 	brief, cancel = context.WithCancel(ctx)
 	s.giveWay = cancel
@@ -112,9 +132,14 @@ func (s *stream) nudge() {
 	defer s.mu.Unlock()
 	s.crowded = time.Now().Add(company)
 	if s.giveWay != nil {
-		time.AfterFunc(slice, s.giveWay)
+		time.AfterFunc(s.sliceLocked(), s.giveWay)
 		s.giveWay = nil
 	}
+}
+
+// sliceLocked is how long a WRITE may wait now. mu is held.
+func (s *stream) sliceLocked() time.Duration {
+	return slice + (maxSlice-slice)*time.Duration(min(s.queued, maxQueue))/maxQueue
 }
 
 // seek moves the end to off. What is skipped will be zeros.
@@ -180,15 +205,10 @@ func (s *stream) advance(n int64) {
 	}
 }
 
-func (s *stream) enqueue(g segment) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.enqueueLocked(g)
-}
-
 // enqueueLocked appends to the queue; it copies the data. mu is held.
 func (s *stream) enqueueLocked(g segment) {
 	s.advance(g.zeros + int64(len(g.data)))
+	s.queued += len(g.data)
 	if last := len(s.queue) - 1; last >= 0 && g.zeros == 0 {
 		s.queue[last].data = append(s.queue[last].data, g.data...)
 		return
@@ -234,6 +254,7 @@ func (s *stream) pop(n int) {
 		first.zeros -= int64(n)
 	} else {
 		first.data = first.data[n:]
+		s.queued -= n
 	}
 	if first.zeros == 0 && len(first.data) == 0 {
 		s.queue = s.queue[1:]

@@ -1,6 +1,9 @@
 package fs_test
 
 import (
+	"bytes"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -84,39 +87,74 @@ os.write(s, b"x"); os.wait()`
 	p.succeeds()
 }
 
+// TestTarWatched: tar does not come again for what write(2) has left. It need
+// not, whoever looks at the file meanwhile.
+func TestTarWatched(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	source, content := file(t, "a", 9_000_000) // more than the window
+	sent := filepath.Join(w.alice.room, "x.tar")
+	p := start(t, "tar", "cf", sent, "-C", filepath.Dir(source), "a")
+	got := w.bob.arrives("x.tar")
+	watch := sh(t, `while ls -l "$1"; do :; done`, w.alice.room)
+	eventually(t, "tar goes on beyond the window", func() bool { return size(sent) > 8<<20+100_000 })
+	archive := start(t, "cat", got).succeeds()
+	p.succeeds()
+	watch.signal(syscall.SIGKILL)
+	extract := exec.Command("tar", "xO")
+	extract.Stdin = bytes.NewReader(archive)
+	out, err := extract.Output()
+	if err != nil {
+		t.Error(err)
+	}
+	same(t, out, content)
+}
+
 // TestShortWrites: a write that waits gives way to who looks at the file, and
-// nothing is lost when it does so many times.
+// nothing is lost when it does so many times; not even if it can't take all.
 func TestShortWrites(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	const python = `
 import os,sys
-f, size, short = os.open(sys.argv[1], os.O_WRONLY|os.O_CREAT), 12_000_000, 0
-data = bytes(i*7 % 251 for i in range(size))
+f, size, short = os.open(sys.argv[1], os.O_WRONLY|os.O_CREAT), 20_000_000, 0
+data = bytes(i*7 % 251 for i in range(1004))*20_000
 at = 0
 while at < size:
-    n = os.pwrite(f, data[at:at+5_000_000], at)
+    n = os.pwrite(f, data[at:min(at+5_000_000, size)], at)
     short += n < min(5_000_000, size-at)
     at += n
 os.close(f)
 print(short)`
+	want := make([]byte, 20_000_000)
+	for i := range want {
+		want[i] = byte(i % 1004 * 7 % 251)
+	}
 	sent := filepath.Join(w.alice.room, "x")
-	for _, looks := range []int{0, 200} {
+	const window, queue, piece = 8 << 20, 8 << 20, 64 << 10
+	for _, looks := range []bool{false, true} {
 		p := start(t, "python3", "-c", python, sent)
 		got := w.bob.arrives("x")
-		for range looks {
-			start(t, "stat", sent).succeeds() // each takes some milliseconds
-		}
-		want := make([]byte, 12_000_000)
-		for i := range want {
-			want[i] = byte(i * 7 % 251)
+		if looks {
+			// Each look at its size is a look.
+			eventually(t, "writes that are short", func() bool { return size(sent) > window+queue-piece })
 		}
 		same(t, start(t, "cat", got).succeeds(), want)
 		n, err := strconv.Atoi(strings.TrimSpace(string(p.succeeds())))
-		if err != nil || (n > 0) != (looks > 0) {
-			t.Errorf("after %d looks, there were %d short writes (%v)", looks, n, err)
+		if err != nil || (n > 0) != looks {
+			t.Errorf("looked at: %v; there were %d short writes (%v)", looks, n, err)
 		}
 		start(t, "rm", got, sent).succeeds()
 	}
+}
+
+// size is how long a file is, or -1.
+func size(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return -1
+	}
+	return info.Size()
 }
 
 // TestGaps: what is skipped is zeros, also where it is skipped while nobody
