@@ -21,7 +21,10 @@
 // # How a file comes in
 //
 // An entry of incoming/ is an inbound around a transfer.Incoming. The first
-// READ accepts the offer; LOOKUP, GETATTR, OPEN accept nothing.
+// READ accepts the offer, if the policy lets that program (policy.go): not one
+// that reads unasked. LOOKUP, GETATTR, OPEN accept nothing. Until the file is
+// here it is opened with direct_io: so READs tell whether a file manager copies
+// it or only looks into it (paged.go).
 //
 // # Invariants
 //
@@ -43,8 +46,8 @@
 // # Lock order
 //
 // root.mu, then room.mu or inbox.mu, then outbound.mu, then stream.mu. The
-// locks of inbound, receiver and xattrs are held alone. Locks of package transfer, and of what implements Rooms, come
-// last. No lock of this package is held while anything waits for the network.
+// locks of inbound, receiver, policy and xattrs are held alone. Locks of package
+// transfer, and of what implements Rooms, come last. No lock of this package is held while anything waits for the network.
 // The turn of a stream is not a lock but a place in a queue, waited for with a
 // context.
 //
@@ -67,6 +70,8 @@
 //     signal is seen only where it interrupts a WRITE or FLUSH.
 //   - A file that is closed because its writer becomes another program (execve)
 //     goes on by itself: nobody is left to be told whether it arrived.
+//   - A program that is not known for it accepts what it reads unasked. So does a
+//     file manager that looks into a file by mmap.
 //   - On macOS and FreeBSD the program builds, and what needs /proc is missing
 //     (caller_other.go, mountpoint_other.go).
 //   - What was sent can't be changed or read back.

@@ -2,8 +2,6 @@ package fs
 
 import (
 	"context"
-	"errors"
-	"io"
 	"sync"
 	"syscall"
 
@@ -21,8 +19,13 @@ type inbound struct {
 	name string
 	in   *transfer.Incoming
 
-	mu   sync.Mutex // guards all below
-	open int        // descriptors
+	mu sync.Mutex // guards all below
+	// open counts the descriptors, but for those that were refused to read.
+	open int
+	// kept: it was accepted by hand, so it comes whoever reads it, or stops.
+	kept bool
+	// refused is the program that was refused last.
+	refused string
 }
 
 var (
@@ -75,15 +78,16 @@ func (f *inbound) Setattr(_ context.Context, _ gofs.FileHandle, in *fuse.SetAttr
 }
 
 // Open implements gofs.NodeOpener. It accepts nothing.
-func (f *inbound) Open(_ context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+func (f *inbound) Open(op context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	if flags&unix.O_ACCMODE != unix.O_RDONLY || flags&unix.O_TRUNC != 0 {
 		return nil, 0, syscall.EACCES
 	}
-	f.mu.Lock()
-	f.open++
-	f.mu.Unlock()
-	h := &receiver{file: f, reader: f.in.Open()}
 	s := f.in.Status()
+	if f.refuses(f.mayOpen(callerOf(op), flags, s)) {
+		return nil, 0, syscall.EACCES
+	}
+	f.count(1)
+	h := &receiver{file: f, reader: f.in.Open()}
 	switch {
 	case s.State == transfer.Delivered:
 		return h, fuse.FOPEN_KEEP_CACHE, 0
@@ -94,74 +98,60 @@ func (f *inbound) Open(_ context.Context, flags uint32) (gofs.FileHandle, uint32
 	return h, fuse.FOPEN_DIRECT_IO, 0
 }
 
-// release counts one descriptor less, and reports whether it was the last.
-func (f *inbound) release() (last bool) {
+// mayOpen asks the policy about who opens the file.
+func (f *inbound) mayOpen(c caller, flags uint32, s transfer.Status) refusal {
+	if s.State == transfer.Delivered {
+		return refusal{}
+	}
+	who := c.who()
+	if !f.isKept() {
+		if no := f.m.policy.mayOpen(who, flags); no.reason != "" {
+			return no
+		}
+	}
+	if s.Size < 0 {
+		return f.m.policy.mayGuess(who)
+	}
+	return refusal{}
+}
+
+// mayRead asks the policy about a first read.
+func (f *inbound) mayRead(c caller, n int, paged bool) refusal {
+	if f.isKept() || f.in.Status().State == transfer.Delivered {
+		return refusal{}
+	}
+	return f.m.policy.mayRead(c.who(), n, paged)
+}
+
+// refuses keeps who was refused, and reports whether it was.
+func (f *inbound) refuses(no refusal) bool {
+	if no.reason == "" {
+		return false
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.open--
+	f.refused = no.program
+	return true
+}
+
+func (f *inbound) isKept() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.kept
+}
+
+// keep accepts the file by hand.
+func (f *inbound) keep() error {
+	f.mu.Lock()
+	f.kept = true // before a reader that ends just now can cancel it
+	f.mu.Unlock()
+	return f.in.Accept()
+}
+
+// count counts descriptors, and reports whether none is left.
+func (f *inbound) count(change int) (none bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.open += change
 	return f.open == 0
-}
-
-// receiver is an open descriptor of a file coming in.
-type receiver struct {
-	file   *inbound
-	reader *transfer.Reader
-
-	mu sync.Mutex // guards all below
-	// interrupted: the last read ended by a signal.
-	interrupted bool
-	// killed: a process that had it open was killed.
-	killed bool
-}
-
-var (
-	_ gofs.FileReader   = (*receiver)(nil)
-	_ gofs.FileFlusher  = (*receiver)(nil)
-	_ gofs.FileReleaser = (*receiver)(nil)
-)
-
-// Read implements gofs.FileReader: the first one accepts the offer. It fills
-// dest, except at the end of the whole file: programs take a short read for
-// the end.
-func (h *receiver) Read(op context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
-	ctx, cancel := h.file.m.waiting(op)
-	defer cancel()
-	n, err := h.reader.ReadAt(ctx, dest, off)
-	if err != nil && !errors.Is(err, io.EOF) {
-		h.note(op.Err() != nil)
-		return nil, h.file.m.errno(err)
-	}
-	h.note(false)
-	return fuse.ReadResultData(dest[:n]), 0
-}
-
-func (h *receiver) note(interrupted bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.interrupted = interrupted
-}
-
-// Flush implements gofs.FileFlusher: it sees who closes.
-func (h *receiver) Flush(op context.Context) syscall.Errno {
-	switch callerOf(op).ending().signal {
-	// Not SIGPIPE: head has what it wanted, and cat in front of it ends so.
-	case syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL, syscall.SIGHUP, syscall.SIGQUIT:
-		h.mu.Lock()
-		h.killed = true
-		h.mu.Unlock()
-	}
-	return 0
-}
-
-// Release implements gofs.FileReleaser. A reader that gave up, the last one,
-// cancels the transfer; one that just stops reading does not.
-func (h *receiver) Release(context.Context) syscall.Errno {
-	h.reader.Close()
-	h.mu.Lock()
-	gaveUp := h.killed || h.interrupted
-	h.mu.Unlock()
-	if h.file.release() && gaveUp {
-		h.file.in.Cancel()
-	}
-	return 0
 }

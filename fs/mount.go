@@ -41,6 +41,11 @@ type Options struct {
 	// Self is the sender that the attributes of outgoing files name. It may
 	// be empty.
 	Self transfer.Peer
+	// Readers says who accepts an offer by reading it.
+	Readers Readers
+	// Ask makes that nobody: an offer is accepted by its attribute
+	// user.matrix.accept, and can't be read before.
+	Ask bool
 	// Logger gets what can't be returned as an error; nil discards it.
 	Logger *slog.Logger
 	// Debug logs every operation, at debug level.
@@ -53,6 +58,8 @@ type Mounted struct {
 	log      *slog.Logger
 	point    string // Options.Mountpoint, absolute and without symbolic links
 	root     *root
+	kernel   *kernelSide
+	policy   *policy
 	device   uint32    // the minor device number, which names the connection
 	started  time.Time // when it was mounted
 	uid, gid uint32
@@ -87,6 +94,7 @@ func Mount(o Options) (*Mounted, error) {
 	}
 	m.inode.Store(firstInode())
 	m.closing, m.shut = context.WithCancel(context.Background())
+	m.policy = &policy{readers: o.Readers, ask: o.Ask, log: o.Logger, told: map[string]bool{}}
 	m.root = newRoot(m)
 	if err := m.serve(); err != nil {
 		m.shut()
@@ -99,7 +107,8 @@ func Mount(o Options) (*Mounted, error) {
 // serve mounts, and starts answering.
 func (m *Mounted) serve() error {
 	options := m.fuseOptions()
-	server, err := fuse.NewServer(gofs.NewNodeFS(m.root, options), m.point, &options.MountOptions)
+	m.kernel = &kernelSide{RawFileSystem: gofs.NewNodeFS(m.root, options)}
+	server, err := fuse.NewServer(m.kernel, m.point, &options.MountOptions)
 	if err != nil {
 		return fmt.Errorf("%w: mounting on %s failed (%s): see what fusermount3 wrote above", ErrNoFUSE, m.point, strings.TrimSpace(err.Error()))
 	}

@@ -70,17 +70,17 @@ type world struct {
 
 func newWorld(t testing.TB) *world { return newWorldWith(t, nil) }
 
-func newWorldWith(t testing.TB, change func(*transfer.Config)) *world {
+func newWorldWith(t testing.TB, change func(*transfer.Config), mount ...func(*fs.Options)) *world {
 	t.Helper()
 	hub := transfertest.NewHub(t)
 	return &world{
 		hub:   hub,
-		alice: newSide(t, hub, "@alice:test", "ALICE", change),
-		bob:   newSide(t, hub, "@bob:test", "BOB", change),
+		alice: newSide(t, hub, "@alice:test", "ALICE", change, mount...),
+		bob:   newSide(t, hub, "@bob:test", "BOB", change, mount...),
 	}
 }
 
-func newSide(t testing.TB, hub *transfertest.Hub, user transfer.UserID, device transfer.DeviceID, change func(*transfer.Config)) *side {
+func newSide(t testing.TB, hub *transfertest.Hub, user transfer.UserID, device transfer.DeviceID, change func(*transfer.Config), mount ...func(*fs.Options)) *side {
 	t.Helper()
 	s := &side{t: t, rooms: &fstest.Rooms{}, point: t.TempDir()}
 	pointsMu.Lock()
@@ -88,11 +88,15 @@ func newSide(t testing.TB, hub *transfertest.Hub, user transfer.UserID, device t
 	pointsMu.Unlock()
 	s.member = hub.Join(t, user, device, change)
 	s.rooms.Set(fs.Room{ID: hub.Room, Name: "Team Room"})
-	var err error
-	s.mount, err = fs.Mount(fs.Options{
+	options := fs.Options{
 		Mountpoint: s.point, Rooms: s.rooms, Exchange: s.member.Exchange, Self: s.member.Self,
 		Logger: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
-	})
+	}
+	for _, f := range mount {
+		f(&options)
+	}
+	var err error
+	s.mount, err = fs.Mount(options)
 	if err != nil {
 		t.Fatalf("these tests need FUSE (/dev/fuse, and fusermount3 of the package fuse3): %v", err)
 	}
@@ -120,11 +124,33 @@ func (w testWriter) Write(p []byte) (int, error) {
 type program struct {
 	t    testing.TB
 	cmd  *exec.Cmd
-	out  bytes.Buffer
-	err  bytes.Buffer
+	out  buffer
+	err  buffer
 	done chan struct{}
 	fail error
 }
+
+// buffer is a bytes.Buffer that can be looked at while it fills.
+type buffer struct {
+	mu  sync.Mutex // guards all below
+	all []byte
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.all = append(b.all, p...)
+	return len(p), nil
+}
+
+// Bytes gives what has been written.
+func (b *buffer) Bytes() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all
+}
+
+func (b *buffer) String() string { return string(b.Bytes()) }
 
 // start runs a program; it is killed at the end of the test if need be.
 func start(t testing.TB, name string, args ...string) *program {
@@ -186,6 +212,24 @@ func (p *program) failsWith(words string) {
 	}
 	if !strings.Contains(p.err.String(), words) {
 		p.t.Fatalf("%v: %v: %q does not say %q", p.cmd.Args, err, p.err.String(), words)
+	}
+}
+
+// outputs waits until it has written n bytes.
+func (p *program) outputs(n int) {
+	p.t.Helper()
+	eventually(p.t, fmt.Sprintf("%v writes %d bytes", p.cmd.Args, n), func() bool { return len(p.out.Bytes()) >= n || !p.running() })
+	if len(p.out.Bytes()) < n {
+		p.t.Fatalf("%v ended after %d bytes: %s", p.cmd.Args, len(p.out.Bytes()), p.err.String())
+	}
+}
+
+// says waits until it has written these words, and nothing else.
+func (p *program) says(words string) {
+	p.t.Helper()
+	p.outputs(len(words))
+	if said := p.out.String(); said != words {
+		p.t.Fatalf("%v says %q, not %q", p.cmd.Args, said, words)
 	}
 }
 

@@ -242,7 +242,10 @@ func (o *outbound) Removexattr(_ context.Context, name string) syscall.Errno { r
 
 func (f *inbound) describe() []attribute {
 	s := f.in.Status()
-	return describe(s, s.Peer, f.m.options.Self)
+	f.mu.Lock()
+	refused := f.refused
+	f.mu.Unlock()
+	return append(describe(s, s.Peer, f.m.options.Self), attribute{"refused", refused})
 }
 
 // Getxattr implements gofs.NodeGetxattrer.
@@ -261,7 +264,7 @@ func (f *inbound) Setxattr(_ context.Context, name string, _ []byte, _ uint32) s
 	if name != ours+"accept" {
 		return syscall.EPERM
 	}
-	return f.m.errno(f.in.Accept())
+	return f.m.errno(f.keep())
 }
 
 // Removexattr implements gofs.NodeRemovexattrer.

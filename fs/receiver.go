@@ -1,0 +1,132 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"syscall"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/matrixfs/matrixfs/transfer"
+)
+
+// receiver is an open descriptor of a file coming in.
+type receiver struct {
+	file   *inbound
+	reader *transfer.Reader
+
+	mu sync.Mutex // guards all below
+	// admitted: it may read, and has begun to.
+	admitted bool
+	// refused: it was not let read when it last tried.
+	refused bool
+	// interrupted: a read ended by a signal, and the program has not begun
+	// another since it was over with that.
+	interrupted bool
+	// killed: a process that had it open was killed.
+	killed bool
+}
+
+var (
+	_ gofs.FileReader   = (*receiver)(nil)
+	_ gofs.FileFlusher  = (*receiver)(nil)
+	_ gofs.FileReleaser = (*receiver)(nil)
+)
+
+// Read implements gofs.FileReader: the first one accepts the offer, if the
+// policy lets it. It fills dest, except at the end of the whole file: programs
+// take a short read for the end.
+func (h *receiver) Read(op context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	m := h.file.m
+	if !h.admit(callerOf(op), len(dest), m.kernel.isPaged(op)) {
+		return nil, syscall.EACCES
+	}
+	ctx, cancel := m.waiting(op)
+	defer cancel()
+	h.goOn(callerOf(op))
+	n, err := h.reader.ReadAt(ctx, dest, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		if errors.Is(err, context.Canceled) && m.closing.Err() == nil && !callerOf(op).gone() {
+			h.interrupt()
+		}
+		return nil, m.errno(err)
+	}
+	return fuse.ReadResultData(dest[:n]), 0
+}
+
+// admit asks, until the first READ that may be, whether one may.
+func (h *receiver) admit(c caller, n int, paged bool) bool {
+	h.mu.Lock()
+	admitted := h.admitted
+	h.mu.Unlock()
+	if admitted {
+		return true
+	}
+	refused := h.file.refuses(h.file.mayRead(c, n, paged))
+	h.mu.Lock()
+	if h.admitted {
+		refused = false // another thread was let
+	}
+	before := h.refused
+	h.admitted, h.refused = !refused, refused
+	h.mu.Unlock()
+	switch {
+	case refused && !before:
+		h.file.count(-1)
+	case before && !refused:
+		h.file.count(1)
+	}
+	return !refused
+}
+
+func (h *receiver) interrupt() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.interrupted = true
+}
+
+// goOn notes that a read begins. Those for the page cache go on for a while
+// after a signal.
+func (h *receiver) goOn(c caller) {
+	h.mu.Lock()
+	interrupted := h.interrupted
+	h.mu.Unlock()
+	if !interrupted || c.condemned() {
+		return
+	}
+	h.mu.Lock()
+	h.interrupted = false
+	h.mu.Unlock()
+}
+
+// Flush implements gofs.FileFlusher: it sees who closes.
+func (h *receiver) Flush(op context.Context) syscall.Errno {
+	switch callerOf(op).ending().signal {
+	// Not SIGPIPE: head has what it wanted, and cat in front of it ends so.
+	case syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL, syscall.SIGHUP, syscall.SIGQUIT:
+		h.mu.Lock()
+		h.killed = true
+		h.mu.Unlock()
+	}
+	return 0
+}
+
+// Release implements gofs.FileReleaser. A reader that gave up, the last one,
+// cancels the transfer; one that just stops reading does not.
+func (h *receiver) Release(context.Context) syscall.Errno {
+	h.reader.Close()
+	h.mu.Lock()
+	refused := h.refused
+	gaveUp := h.admitted && (h.killed || h.interrupted)
+	h.mu.Unlock()
+	if refused {
+		return 0
+	}
+	if h.file.count(-1) && gaveUp && !h.file.isKept() {
+		h.file.in.Cancel()
+	}
+	return 0
+}
