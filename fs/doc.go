@@ -72,6 +72,10 @@
 //     goes on by itself: nobody is left to be told whether it arrived.
 //   - A program that is not known for it accepts what it reads unasked. So does a
 //     file manager that looks into a file by mmap.
+//   - The kernel does not tell of signals to a reader through the page cache
+//     (sendfile, splice, mmap). One that will end it is seen; Ctrl-Z stops such a
+//     reader when the bytes are there that it waits for. A signal that a program
+//     catches does not end its wait for a mapped page.
 //   - On macOS and FreeBSD the program builds, and what needs /proc is missing
 //     (caller_other.go, mountpoint_other.go).
 //   - What was sent can't be changed or read back.

@@ -1,11 +1,13 @@
 package fs_test
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -105,6 +107,60 @@ func TestBySize(t *testing.T) {
 	for _, script := range believers {
 		same(t, sh(t, script, got, dir).succeeds(), content)
 	}
+}
+
+// TestCopierInterrupted: a program that reads through the page cache, where
+// the kernel tells nobody of signals, ends all the same.
+func TestCopierInterrupted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const (
+		copier = `
+import shutil, sys
+open(sys.argv[2], "w").close()
+shutil.copyfile(sys.argv[1], sys.argv[2])`
+		mapper = `
+import mmap, os, sys
+f = open(sys.argv[1], "rb")
+m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
+f.close()
+open(sys.argv[2], "wb").write(m[:100_000])
+m[:]`
+	)
+	for i, c := range []struct {
+		program string
+		signal  syscall.Signal
+	}{
+		{copier, syscall.SIGINT}, // Python catches it
+		{copier, syscall.SIGTERM},
+		{copier, syscall.SIGKILL},
+		{mapper, syscall.SIGTERM},
+		{mapper, syscall.SIGKILL},
+	} {
+		name := fmt.Sprintf("x%d", i)
+		s := w.stall(t, name, 3_000_000, 1_000_000)
+		out := filepath.Join(t.TempDir(), "out")
+		p := start(t, "python3", "-c", c.program, s.got, out)
+		eventually(t, "it reads, and waits", func() bool {
+			info, err := os.Stat(out)
+			return err == nil && info.Size() >= 100_000 && attr(t, s.got, "bytes") == "1000000" && p.sleeps()
+		})
+		p.signal(c.signal)
+		if p.wait() == nil {
+			t.Errorf("%d: it succeeded in spite of %v", i, c.signal)
+		}
+		if c.program == copier {
+			eventually(t, "the offer goes away", func() bool { return !exists(s.got) })
+			s.goOn(t)
+			s.writer.failsWith("Connection reset")
+		}
+	}
+}
+
+// sleeps reports whether the program waits for something.
+func (p *program) sleeps() bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	return err == nil && strings.Contains(string(b), ") D ") || strings.Contains(string(b), ") S ")
 }
 
 // TestPageCache: a file that is here is asked for once; then the kernel has it.

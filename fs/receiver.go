@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 	"syscall"
+	"time"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -41,10 +42,15 @@ var (
 // take a short read for the end.
 func (h *receiver) Read(op context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	m := h.file.m
-	if !h.admit(callerOf(op), len(dest), m.kernel.isPaged(op)) {
+	paged := m.kernel.isPaged(op)
+	if !h.admit(callerOf(op), len(dest), paged) {
 		return nil, syscall.EACCES
 	}
-	ctx, cancel := m.waiting(op)
+	wait := m.waiting
+	if paged {
+		wait = m.watching
+	}
+	ctx, cancel := wait(op)
 	defer cancel()
 	h.goOn(callerOf(op))
 	n, err := h.reader.ReadAt(ctx, dest, off)
@@ -129,4 +135,37 @@ func (h *receiver) Release(context.Context) syscall.Errno {
 		h.file.in.Cancel()
 	}
 	return 0
+}
+
+// watching gives a context for a READ that the kernel does not interrupt, or
+// interrupts for any signal although it can't be done again (a page fault): it
+// ends when the thread that it is for is condemned, or has ended. It also ends
+// with that of the mount. cancel must be called, and leaves no goroutine
+// behind.
+func (m *Mounted) watching(op context.Context) (ctx context.Context, cancel context.CancelFunc) {
+	c := callerOf(op)
+	if c == 0 {
+		return m.waiting(op)
+	}
+	ctx, stop := context.WithCancel(m.closing)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		look := time.NewTicker(lookAgain)
+		defer look.Stop()
+		for interrupted := op.Done(); ; {
+			select {
+			case <-interrupted:
+				interrupted = nil
+			case <-look.C:
+			case <-ctx.Done():
+				return
+			}
+			if c.condemned() || c.gone() {
+				stop()
+				return
+			}
+		}
+	}()
+	return ctx, func() { stop(); <-done }
 }
