@@ -54,7 +54,7 @@ func (f *inbound) attr(a *fuse.Attr) {
 	a.Uid, a.Gid = f.m.uid, f.m.gid
 	a.Nlink = 1
 	a.Size = uint64(max(0, sizeOf(s)))
-	a.Blocks = (a.Size + 511) / 512
+	a.Blocks = blocksOf(s)
 	a.Blksize = maxWrite
 	a.SetTimes(&s.Created, &s.Created, &s.Created)
 }
@@ -65,6 +65,17 @@ func sizeOf(s transfer.Status) int64 {
 		return s.Bytes
 	}
 	return s.Size
+}
+
+// blocksOf tells, in blocks of 512 bytes, how much of the file is here: du and
+// ls -s show it. It is never 0 where there will be something, because tar -S
+// takes that for a file of zeros.
+func blocksOf(s transfer.Status) uint64 {
+	n := s.Bytes
+	if s.State != transfer.Delivered && s.Size != 0 {
+		n = max(n, 1)
+	}
+	return uint64(n+511) / 512
 }
 
 // Setattr implements gofs.NodeSetattrer. chmod and touch are let be and do

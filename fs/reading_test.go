@@ -185,6 +185,31 @@ func TestPageCache(t *testing.T) {
 	}
 }
 
+// TestBlocks: how much is here can be seen with du.
+func TestBlocks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.stall(t, "a", 300_000, 100_000)
+	blocks := func() string { return string(start(t, "stat", "-c", "%b %s", s.got).succeeds()) }
+	if b := blocks(); b != "1 300000\n" {
+		t.Errorf("blocks and size of an offer: %s", b)
+	}
+	tar := sh(t, `tar cSf - -C "$(dirname "$1")" a | tar xOf -`, s.got) // leaves out what has no blocks
+	eventually(t, "a part is here", func() bool { return attr(t, s.got, "bytes") == "100000" })
+	if b := blocks(); b != "196 300000\n" {
+		t.Errorf("blocks and size of a part: %s", b)
+	}
+	cp := start(t, "cp", s.got, "/dev/stdout")
+	s.goOn(t)
+	same(t, tar.succeeds(), s.content)
+	same(t, cp.succeeds(), s.content)
+	s.writer.succeeds()
+	eventually(t, "delivered", func() bool { return attr(t, s.got, "state") == "delivered" })
+	if b := blocks(); b != "586 300000\n" {
+		t.Errorf("blocks and size of all: %s", b)
+	}
+}
+
 // TestEviction: when the cache is full, a file goes that has been read; not one
 // that is being read, and not one that nobody has read yet.
 func TestEviction(t *testing.T) {
