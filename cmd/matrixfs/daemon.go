@@ -31,6 +31,8 @@ type daemonOptions struct {
 	mountpoint      string // absolute
 	lifetime        time.Duration
 	cacheSize       int64
+	readers         fs.Readers
+	ask             bool // reading accepts nothing
 	allowPublic     bool
 	requireVerified bool
 	relayOnly       bool
@@ -128,6 +130,8 @@ func (d *daemon) start(ctx context.Context) error {
 		Rooms:      rooms{d.client},
 		Exchange:   d.exchange,
 		Self:       transfer.Peer{User: account.User, Device: account.Device},
+		Readers:    o.readers,
+		Ask:        o.ask,
 		Logger:     d.log,
 		Debug:      o.debugFUSE,
 	})

@@ -18,6 +18,8 @@ type mountCommand struct {
 	stateFlag
 	Lifetime        time.Duration `default:"10m" placeholder:"TIME" help:"How long an offer waits for somebody to accept it (default 10m)."`
 	CacheSize       byteSize      `default:"4GiB" placeholder:"SIZE" help:"Disk space for received files, all together (default 4GiB)."`
+	Accept          string        `enum:"read,ask" default:"read" placeholder:"read|ask" help:"What accepts an offer: reading it, or only setfattr -n user.matrix.accept (default read)."`
+	Readers         string        `type:"path" placeholder:"FILE" help:"Which programs accept by reading and which never (default: matrixfs/readers.conf in $$XDG_CONFIG_HOME or ~/.config)."`
 	AllowPublic     bool          `help:"Also use rooms that anybody can join or read."`
 	RequireVerified bool          `help:"Deal with verified devices only (see matrixfs verify), and only in encrypted rooms."`
 	RelayOnly       bool          `help:"Hide our network address from the other side: connect through the homeserver's TURN server only."`
@@ -72,6 +74,10 @@ func (c *mountCommand) options(con *console) (daemonOptions, error) {
 	if err != nil {
 		return o, err
 	}
+	readers, err := loadReaders(c.Readers, os.Getenv)
+	if err != nil {
+		return o, err
+	}
 	level := slog.LevelWarn
 	switch {
 	case c.DebugFUSE:
@@ -84,6 +90,8 @@ func (c *mountCommand) options(con *console) (daemonOptions, error) {
 		mountpoint:      point,
 		lifetime:        c.Lifetime,
 		cacheSize:       int64(c.CacheSize),
+		readers:         readers,
+		ask:             c.Accept == "ask",
 		allowPublic:     c.AllowPublic,
 		requireVerified: c.RequireVerified,
 		relayOnly:       c.RelayOnly,

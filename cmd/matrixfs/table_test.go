@@ -84,6 +84,21 @@ func TestDefaultState(t *testing.T) {
 	}
 }
 
+func TestDefaultReaders(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ xdg, home, want string }{
+		{"", "/home/a", "/home/a/.config/matrixfs/readers.conf"},
+		{"/x", "/home/a", "/x/matrixfs/readers.conf"},
+		{"relative", "/home/a", "/home/a/.config/matrixfs/readers.conf"},
+		{"", "", ""},
+	} {
+		env := map[string]string{"XDG_CONFIG_HOME": c.xdg, "HOME": c.home}
+		if got := defaultReaders(func(name string) string { return env[name] }); got != c.want {
+			t.Errorf("%+v: got %q", c, got)
+		}
+	}
+}
+
 func TestHomeserver(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
