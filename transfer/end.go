@@ -28,6 +28,8 @@ var (
 	ErrShort = errors.New("the sender stopped before the end of the file")
 	// ErrTooLong: the sender sent more than it had announced.
 	ErrTooLong = errors.New("the sender sent more than it announced")
+	// ErrBehind: what has left can't be changed or read back.
+	ErrBehind = errors.New("this part of the file has been sent already")
 	// ErrSize: the writer wrote more or less than the size announced for it.
 	ErrSize = errors.New("the file does not have the size announced for it")
 	// ErrPassed: the file is larger than the cache, and the bytes asked for

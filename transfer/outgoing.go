@@ -60,7 +60,7 @@ func (o *Outgoing) Write(ctx context.Context, p []byte) (int, error) {
 			return 0, o.errEnded()
 		case o.finished:
 			o.mu.Unlock()
-			return 0, errors.New("write after the end of the file")
+			return 0, errFinished
 		case o.size >= 0 && o.frozen && o.window.end+int64(len(p)) > o.size:
 			o.mu.Unlock()
 			o.end(ErrSize)
@@ -88,7 +88,7 @@ func (o *Outgoing) Write(ctx context.Context, p []byte) (int, error) {
 // errEnded says why nothing can be written any more. mu is held.
 func (o *Outgoing) errEnded() error {
 	if o.err == nil {
-		return errors.New("write after the end of the file")
+		return errFinished
 	}
 	return o.err
 }
@@ -140,7 +140,8 @@ func (o *Outgoing) Sync(ctx context.Context) error {
 		return nil
 	}
 	o.Invite()
-	return o.await(ctx, func() bool { return o.window.acked >= want })
+	// What is cut off meanwhile will never be acknowledged.
+	return o.await(ctx, func() bool { return o.window.acked >= min(want, o.window.end) })
 }
 
 // Finish ends the file and waits until it is delivered: it returns nil exactly

@@ -96,11 +96,17 @@ func (s *stranger) take(list []transfer.Candidate) {
 // receive answers the offer in, and gives what came once the channel closed,
 // or when size bytes are here.
 func (s *stranger) receive(size int) <-chan [][]byte {
+	return s.receiveWith(size, func(webrtc.DataChannelMessage) {})
+}
+
+// receiveWith does the same, and calls f with each message first.
+func (s *stranger) receiveWith(size int, f func(webrtc.DataChannelMessage)) <-chan [][]byte {
 	var got [][]byte
 	total := 0
 	result := make(chan [][]byte, 1)
 	s.pc.OnDataChannel(func(dc *webrtc.DataChannel) {
 		dc.OnMessage(func(m webrtc.DataChannelMessage) {
+			f(m)
 			got = append(got, append([]byte(nil), m.Data...))
 			if total += len(m.Data); size > 0 && total == size {
 				dc.Close()

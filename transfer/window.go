@@ -10,9 +10,10 @@ const windowSize = 8 << 20
 // of FUSE.
 const MaxWrite = 1 << 20
 
-// window holds the bytes from acked to end of a file. Three marks move
-// forward only: acked ≤ sent ≤ end. It is a ring that grows as needed, so a
-// small file costs little. The mutex of its Outgoing guards it.
+// window holds the bytes from acked to end of a file: acked ≤ sent ≤ end. Of
+// these marks only end may move back, as far as sent: what has left can't be
+// changed. It is a ring that grows as needed, so a small file costs little. The
+// mutex of its Outgoing guards it.
 type window struct {
 	ring             []byte
 	acked, sent, end int64
@@ -24,10 +25,59 @@ func (w *window) fits(n int) bool { return w.end-w.acked+int64(n) <= windowSize 
 // write appends p, which must fit.
 func (w *window) write(p []byte) {
 	w.grow(int(w.end-w.acked) + len(p))
-	at := int(w.end % int64(len(w.ring)))
-	n := copy(w.ring[at:], p)
-	copy(w.ring, p[n:])
+	off := w.end
 	w.end += int64(len(p))
+	w.put(p, off)
+}
+
+// rewrite puts p over what was written at off. It does so only if all of that
+// is here and nothing of it has been sent.
+func (w *window) rewrite(p []byte, off int64) bool {
+	if off < w.sent || int64(len(p)) > w.end-off {
+		return false
+	}
+	w.put(p, off)
+	return true
+}
+
+// truncate forgets what was written from off on, if nothing of it has been
+// sent.
+func (w *window) truncate(off int64) bool {
+	if off < w.sent || off > w.end {
+		return false
+	}
+	w.end = off
+	return true
+}
+
+// read copies to p what was written at off, and returns how much that is. It
+// is less than all of p only where the file ends. Without ok, it has been
+// acknowledged and is gone.
+func (w *window) read(p []byte, off int64) (n int, ok bool) {
+	if off < w.acked {
+		return 0, false
+	}
+	for n < len(p) && off < w.end {
+		k := copy(p[n:], w.run(off, w.end))
+		n += k
+		off += int64(k)
+	}
+	return n, true
+}
+
+// put copies p to where the bytes from off on are.
+func (w *window) put(p []byte, off int64) {
+	for len(p) > 0 {
+		n := copy(w.run(off, w.end), p)
+		p, off = p[n:], off+int64(n)
+	}
+}
+
+// run gives the bytes from off on, as many as are in one piece before end.
+func (w *window) run(off, end int64) []byte {
+	at := off % int64(len(w.ring))
+	n := min(end-off, int64(len(w.ring))-at)
+	return w.ring[at : at+n : at+n]
 }
 
 // grow makes the ring large enough for n bytes. The ring is replaced, never
@@ -42,10 +92,7 @@ func (w *window) grow(n int) {
 	}
 	bigger := make([]byte, size)
 	for off := w.acked; off < w.end; {
-		from := w.ring[off%int64(len(w.ring)):]
-		from = from[:min(int64(len(from)), w.end-off)]
-		to := bigger[off%int64(size):]
-		off += int64(copy(to, from))
+		off += int64(copy(bigger[off%int64(size):], w.run(off, w.end)))
 	}
 	w.ring = bigger
 }
@@ -57,10 +104,9 @@ func (w *window) next(max int) []byte {
 	if w.sent == w.end {
 		return nil
 	}
-	at := w.sent % int64(len(w.ring))
-	n := min(w.end-w.sent, int64(len(w.ring))-at, int64(max))
-	w.sent += n
-	return w.ring[at : at+n : at+n]
+	p := w.run(w.sent, min(w.end, w.sent+int64(max)))
+	w.sent += int64(len(p))
+	return p
 }
 
 // head gives up to max of the first bytes of the file, if they are still here.
@@ -68,7 +114,7 @@ func (w *window) head(max int) []byte {
 	if w.acked != 0 || w.end == 0 {
 		return nil
 	}
-	return w.ring[:min(int64(max), w.end, int64(len(w.ring)))]
+	return w.run(0, min(int64(max), w.end))
 }
 
 // ack counts the bytes before off as acknowledged.

@@ -63,3 +63,78 @@ func TestWindowHead(t *testing.T) {
 		t.Error("a head after it is gone")
 	}
 }
+
+// TestWindowGoesBack changes, cuts and reads what is in the window at random
+// places, beside a model, and checks that what has left stays as it was.
+func TestWindowGoesBack(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	random := func(n int) []byte {
+		p := make([]byte, n)
+		for i := range p {
+			p[i] = byte(r.Uint32())
+		}
+		return p
+	}
+	var w window
+	var model, left []byte // what the file is, and what has been sent of it
+	type message struct {
+		off int64
+		p   []byte
+	}
+	var unacked []message
+	for range 20_000 {
+		off := int64(r.IntN(len(model)+2)) - 1
+		switch r.IntN(3) { // where it is sure to matter
+		case 0:
+			off = max(0, w.sent-10+int64(r.IntN(100)))
+		case 1:
+			off = max(0, w.acked-3+int64(r.IntN(6)))
+		}
+		p := random(r.IntN(300))
+		end := off + int64(len(p))
+		switch r.IntN(6) {
+		case 0:
+			if len(model) < 1<<20 {
+				w.write(p)
+				model = append(model, p...)
+			}
+		case 1:
+			if ok := w.rewrite(p, off); ok != (off >= w.sent && end <= w.end) {
+				t.Fatalf("rewrite of %d bytes at %d: %v; sent %d, end %d", len(p), off, ok, w.sent, w.end)
+			} else if ok {
+				copy(model[off:], p)
+			}
+		case 2:
+			off = w.end - int64(r.IntN(100))
+			if ok := w.truncate(off); ok != (off >= w.sent) {
+				t.Fatalf("truncate to %d: %v; sent %d", off, ok, w.sent)
+			} else if ok {
+				model = model[:off]
+			}
+		case 3:
+			n, ok := w.read(p, off)
+			if ok != (off >= w.acked) || ok && (n != int(max(0, min(end, w.end)-off)) || !bytes.Equal(p[:n], model[min(off, w.end):][:n])) {
+				t.Fatalf("read of %d bytes at %d: %d, %v; acked %d, end %d", len(p), off, n, ok, w.acked, w.end)
+			}
+		case 4:
+			sent := w.sent
+			if m := w.next(r.IntN(200) + 1); m != nil {
+				left = append(left, m...)
+				unacked = append(unacked, message{sent, m})
+			}
+		case 5:
+			if len(unacked) > 0 {
+				w.ack(unacked[0].off + int64(len(unacked[0].p)))
+				unacked = unacked[1:]
+			}
+		}
+		for _, m := range unacked {
+			if !bytes.Equal(m.p, left[m.off:m.off+int64(len(m.p))]) {
+				t.Fatal("bytes changed after they were sent")
+			}
+		}
+	}
+	if !bytes.Equal(left, model[:len(left)]) || len(left) < 100_000 {
+		t.Errorf("what was sent (%d bytes) is not what was written", len(left))
+	}
+}
