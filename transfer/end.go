@@ -28,6 +28,8 @@ var (
 	ErrShort = errors.New("the sender stopped before the end of the file")
 	// ErrTooLong: the sender sent more than it had announced.
 	ErrTooLong = errors.New("the sender sent more than it announced")
+	// ErrHash: the file that came is not the one that was offered.
+	ErrHash = errors.New("the bytes are not those that were offered")
 	// ErrBehind: what has left can't be changed or read back.
 	ErrBehind = errors.New("this part of the file has been sent already")
 	// ErrSize: the writer wrote more or less than the size announced for it.

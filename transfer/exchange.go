@@ -32,6 +32,7 @@ const (
 const (
 	reasonRejected  = "rejected"
 	reasonCancelled = "cancelled"
+	reasonHash      = "hash"
 )
 
 // Config is what an Exchange needs.

@@ -36,6 +36,9 @@ func newIncoming(x *Exchange, r Received, m *Invite) *Incoming {
 	in := &Incoming{from: claimed(r), offer: m.SDP, decided: m.Ext != nil, declines: declines{}, accept: make(chan struct{}, 1)}
 	in.init(x, In, r.Room, m.ID)
 	in.info, in.peer, in.trust = m.File, in.from, r.Trust
+	if m.Ext != nil {
+		in.hash = m.Ext.SHA256
+	}
 	in.state = Offered
 	in.expires = in.created.Add(m.Lifetime - r.Age)
 	in.created = in.created.Add(-r.Age)
@@ -179,7 +182,11 @@ func (in *Incoming) goodbye() {
 			return
 		}
 	}
-	if accepted {
+	switch {
+	case !accepted:
+	case errors.Is(err, ErrHash):
+		in.tellCancel(reasonHash)
+	default:
 		in.tellCancel(reasonCancelled)
 	}
 }

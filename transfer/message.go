@@ -74,6 +74,9 @@ type Extension struct {
 	Reason string `json:"reason,omitempty"`
 	// Chosen, in the offerer's candidates, is the device whose answer won.
 	Chosen *Chosen `json:"chosen,omitempty"`
+	// SHA256, in an invite, is that of the whole file, where the offerer knows
+	// it by then. There is a size then, too.
+	SHA256 *Hash `json:"sha256,omitempty"`
 }
 
 // Chosen names the answer that won.
@@ -235,6 +238,9 @@ func (c *content) invite(ext *Extension) (Message, error) {
 		if s, ok := info.MIMEType.(string); ok && len(s) <= maxMIMEType {
 			m.File.MIMEType = s
 		}
+	}
+	if err := checkHash(c.Ext, m.File.Size); err != nil {
+		return nil, err
 	}
 	return m, nil
 }

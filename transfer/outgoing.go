@@ -4,12 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"mime"
-	"path"
 	"sync"
 	"time"
-
-	"github.com/gabriel-vasile/mimetype"
 )
 
 const (
@@ -27,6 +23,7 @@ type Outgoing struct {
 
 	// All below is guarded by transfer.mu.
 	window   window
+	sum      *Hash // announced by SetHash
 	size     int64 // announced by SetSize, or negative
 	urged    bool  // the invite is to go out now
 	finished bool  // no more bytes will come
@@ -112,6 +109,18 @@ func (o *Outgoing) SetSize(n int64) {
 	defer o.mu.Unlock()
 	if !o.frozen {
 		o.size = n
+	}
+}
+
+// SetHash announces the SHA-256 of the whole file, of which SetSize has
+// announced the size; nil takes that back. The peer gets it with the invite,
+// and takes no other file for this one. It has no effect once the invite is
+// out, and needs not be called for a file that is finished by then.
+func (o *Outgoing) SetHash(h *Hash) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.frozen {
+		o.sum = h
 	}
 }
 
@@ -212,7 +221,7 @@ func (o *Outgoing) goodbye() {
 	o.mu.Lock()
 	err := o.err
 	o.mu.Unlock()
-	for _, known := range []error{ErrRejected, ErrExpired, ErrCancelled, ErrOffline, ErrNotAllowed} {
+	for _, known := range []error{ErrRejected, ErrExpired, ErrCancelled, ErrHash, ErrOffline, ErrNotAllowed} {
 		if errors.Is(err, known) {
 			return
 		}
@@ -265,49 +274,6 @@ func (o *Outgoing) awaitBytes() error {
 	}
 }
 
-// invite fixes what is offered and tells the room, for the first time.
-func (o *Outgoing) invite(sdp string) error {
-	o.mu.Lock()
-	o.frozen = true
-	if o.finished {
-		if o.size >= 0 && o.size != o.window.end {
-			o.mu.Unlock()
-			return ErrSize
-		}
-		o.size = o.window.end
-	}
-	if o.size >= 0 && o.window.end > o.size {
-		o.size = -1 // the hint was wrong, and nobody has been told of it
-	}
-	o.info.Size = o.size
-	o.info.MIMEType = mimeType(o.info.Name, o.window.head(3072))
-	m := &Invite{ID: o.id, Lifetime: o.x.cfg.Lifetime, File: o.info, SDP: sdp, Ext: o.x.extension("")}
-	o.mu.Unlock()
-	if _, err := o.x.cfg.Signaller.Send(o.ctx, o.room, m); err != nil {
-		if o.ctx.Err() != nil {
-			return context.Cause(o.ctx)
-		}
-		return err
-	}
-	o.mu.Lock()
-	o.expires = time.Now().Add(o.x.cfg.Lifetime)
-	o.mu.Unlock()
-	o.step(evInvite, nil)
-	return nil
-}
-
-// mimeType goes by the name, and where that says nothing by the first bytes.
-func mimeType(name string, head []byte) string {
-	t := mime.TypeByExtension(path.Ext(name))
-	if t == "" && len(head) > 0 {
-		t = mimetype.Detect(head).String()
-	}
-	if t, _, err := mime.ParseMediaType(t); err == nil && len(t) <= maxMIMEType {
-		return t
-	}
-	return ""
-}
-
 // answered is the answer that won, and the candidates that came before it.
 type answered struct {
 	Received
@@ -349,17 +315,6 @@ func (o *Outgoing) awaitAnswer(sdp string) (answered, error) {
 		case <-o.ctx.Done():
 			return answered{}, context.Cause(o.ctx)
 		}
-	}
-}
-
-// repeat sends the invite once more, for devices that could not read it the
-// first time. Those that could know it by its ID.
-func (o *Outgoing) repeat(sdp string) {
-	o.mu.Lock()
-	m := &Invite{ID: o.id, Lifetime: time.Until(o.expires), File: o.info, SDP: sdp, Ext: o.x.extension("")}
-	o.mu.Unlock()
-	if m.Lifetime > 0 {
-		o.tell(o.ctx, m)
 	}
 }
 
@@ -409,12 +364,12 @@ func (o *Outgoing) listen(ctx context.Context, c *call, peer Peer) {
 	for {
 		select {
 		case r := <-o.inbox:
-			switch r.Message.(type) {
+			switch m := r.Message.(type) {
 			case *Candidates:
 				addCandidates(c, peer, r)
 			case *Cancel:
 				if claimed(r).couldBe(peer) {
-					o.end(ErrCancelled)
+					o.end(m.why())
 				}
 			}
 		case <-ctx.Done():

@@ -203,6 +203,7 @@ func (in *Incoming) store(l link) error {
 	ctx := in.ctx
 	size := in.size()
 	buf := make([]byte, maxMessage)
+	to := newChecker(in.spool, in.hash)
 	var held int64
 	for size < 0 || held < size {
 		n, err := l.Recv(buf)
@@ -220,11 +221,14 @@ func (in *Incoming) store(l link) error {
 		case size >= 0 && held+int64(n) > size:
 			return ErrTooLong
 		}
-		if err := in.spool.append(ctx, buf[:n]); err != nil {
+		if err := to.add(ctx, buf[:n]); err != nil {
 			return err
 		}
 		held += int64(n)
 		in.progress(held)
+	}
+	if err := to.finish(ctx); err != nil {
+		return err
 	}
 	return l.Close()
 }

@@ -29,7 +29,7 @@ func TestTransitions(t *testing.T) {
 // leads to an end.
 func TestEveryReasonEnds(t *testing.T) {
 	reasons := []error{ErrRejected, ErrExpired, ErrCancelled, ErrAborted, ErrElsewhere, ErrLost, ErrOffline,
-		ErrNotAllowed, ErrShort, ErrTooLong, ErrSize, ErrPassed, ErrCache, ErrTooMany, ErrClosed}
+		ErrNotAllowed, ErrShort, ErrTooLong, ErrHash, ErrSize, ErrPassed, ErrCache, ErrTooMany, ErrClosed}
 	for s := Preparing; !s.Ended(); s++ {
 		for _, why := range reasons {
 			x, err := New(Config{Self: Peer{"@a:test", "A"}, Signaller: noSignaller{}, CacheDir: t.TempDir()})

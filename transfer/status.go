@@ -48,6 +48,9 @@ type Status struct {
 	MIMEType string `json:"mimetype"`
 	// Size is in bytes, or negative where it is not known.
 	Size int64 `json:"size"`
+	// SHA256 is that of the whole file in unpadded base64, or empty where the
+	// offer does not tell it.
+	SHA256 string `json:"sha256,omitempty"`
 	// Bytes counts what the receiving device has.
 	Bytes int64 `json:"bytes"`
 	State State `json:"state"`

@@ -37,6 +37,7 @@ type transfer struct {
 	state   State
 	err     error // why it ended, if not well
 	info    FileInfo
+	hash    *Hash // of the whole file, where the offer tells
 	peer    Peer
 	trust   Trust
 	bytes   int64 // what the receiving device has
@@ -224,6 +225,9 @@ func (t *transfer) status(dir Direction) Status {
 	}
 	if t.err != nil {
 		s.Err = t.err.Error()
+	}
+	if t.hash != nil {
+		s.SHA256 = t.hash.String()
 	}
 	return s
 }

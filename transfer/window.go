@@ -1,5 +1,7 @@
 package transfer
 
+import "crypto/sha256"
+
 // windowSize bounds the bytes of one outgoing file that are in memory: written
 // by the program, and not yet acknowledged by the peer. It is several times
 // what a data channel keeps in flight, so that a writer and the network need
@@ -119,3 +121,15 @@ func (w *window) head(max int) []byte {
 
 // ack counts the bytes before off as acknowledged.
 func (w *window) ack(off int64) { w.acked = max(w.acked, min(off, w.sent)) }
+
+// hash gives the SHA-256 of the whole file, none of which is acknowledged yet.
+func (w *window) hash() *Hash {
+	sum := sha256.New()
+	for off := w.acked; off < w.end; {
+		p := w.run(off, w.end)
+		sum.Write(p)
+		off += int64(len(p))
+	}
+	h := Hash(sum.Sum(nil))
+	return &h
+}

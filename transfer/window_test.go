@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"math/rand/v2"
 	"testing"
 )
@@ -136,5 +137,17 @@ func TestWindowGoesBack(t *testing.T) {
 	}
 	if !bytes.Equal(left, model[:len(left)]) || len(left) < 100_000 {
 		t.Errorf("what was sent (%d bytes) is not what was written", len(left))
+	}
+}
+
+func TestWindowHash(t *testing.T) {
+	var w window
+	if *w.hash() != sha256.Sum256(nil) {
+		t.Error("the hash of nothing is wrong")
+	}
+	p := numbered(5, 1_000_000)
+	w.write(p)
+	if *w.hash() != sha256.Sum256(p) {
+		t.Error("the hash is wrong")
 	}
 }
