@@ -3,11 +3,15 @@ package main_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -44,6 +48,7 @@ var ends = map[fate]end{
 type end struct {
 	status int
 	signal syscall.Signal
+	failed bool   // any end counts but a good one; then status and signal don't
 	says   string // part of standard error; empty: nothing at all
 	chatty bool   // it says other things, too, that don't matter
 }
@@ -52,13 +57,49 @@ type end struct {
 func (e end) check(t *testing.T, p *program) {
 	t.Helper()
 	p.wait()
-	said := p.complaint()
-	if p.signal != e.signal || e.signal == 0 && p.code != e.status {
+	switch {
+	case e.failed:
+		if p.code == 0 {
+			t.Errorf("%s: status 0, want a failure", p)
+		}
+	case p.signal != e.signal || e.signal == 0 && p.code != e.status:
 		t.Errorf("%s: status %d, signal %v; want status %d, signal %v", p, p.code, p.signal, e.status, e.signal)
 	}
+	said := p.complaint()
 	if !strings.Contains(said, e.says) || e.says == "" && !e.chatty && said != "" {
 		t.Errorf("%s: it says %q, want %q", p, said, e.says)
 	}
+}
+
+// says is a program that fails with a status of its own, in the usual words.
+func says(status int) map[fate]end {
+	own := map[fate]end{}
+	for f, e := range ends {
+		if e.status != 0 {
+			e.status = status
+			own[f] = e
+		}
+	}
+	return own
+}
+
+// but is how a program ends at most fates, with one more.
+func but(own map[fate]end, f fate, e end) map[fate]end {
+	own = maps.Clone(own)
+	if own == nil {
+		own = map[fate]end{}
+	}
+	own[f] = e
+	return own
+}
+
+// always is a program that fails with one status, and in the same words.
+func always(e end) map[fate]end {
+	own := says(e.status)
+	for f := range own {
+		own[f] = e
+	}
+	return own
 }
 
 const (
@@ -122,7 +163,7 @@ func (s *stage) perform(acts []act) {
 		all.Go(func() {
 			defer seated()
 			s.t.Run(a.name, func(t *testing.T) {
-				defer s.explain(t)()
+				defer s.explain(t, a.name)()
 				a.play(t, a.name, seated)
 			})
 		})
@@ -130,23 +171,37 @@ func (s *stage) perform(acts []act) {
 	all.Wait()
 }
 
-// explain gives what says, after a failure, what the mounts said meanwhile.
-func (s *stage) explain(t *testing.T) func() {
+// explain gives what says, after a failure, what the mounts said meanwhile,
+// and what they think of the file.
+func (s *stage) explain(t *testing.T, name string) func() {
 	devices := map[string]*device{"alice": s.alice, "hasty": s.hasty, "bob": s.bob}
 	before := map[string]int{}
-	for name, d := range devices {
-		before[name] = len(d.daemon.err.String())
+	for who, d := range devices {
+		before[who] = len(d.daemon.err.String())
 	}
 	return func() {
 		if !t.Failed() {
 			return
 		}
-		for name, d := range devices {
-			p := startCommand(t, s.user.command(d.binary(), "status", "--state", d.state, "--json"))
-			p.wait()
-			t.Logf("%s says:\n%s\nits status:\n%s%s", name, d.daemon.err.String()[before[name]:], p.out.String(), p.err.String())
+		for who, d := range devices {
+			t.Logf("%s says:\n%s\n%s", who, d.daemon.err.String()[before[who]:], s.statusOf(t, d, name))
 		}
 	}
+}
+
+// statusOf is what "status --json" says of a file.
+func (s *stage) statusOf(t *testing.T, d *device, name string) string {
+	t.Helper()
+	p := startCommand(t, s.user.command(d.binary(), "status", "--state", d.state, "--json"))
+	p.wait()
+	var told struct{ Transfers []json.RawMessage }
+	if err := json.Unmarshal([]byte(p.out.String()), &told); err != nil {
+		return fmt.Sprintf("no status: %v, %s", err, p.complaint())
+	}
+	told.Transfers = slices.DeleteFunc(told.Transfers, func(one json.RawMessage) bool {
+		return !bytes.Contains(one, []byte(name))
+	})
+	return fmt.Sprintf("%s", told.Transfers)
 }
 
 // source makes a file of random bytes. Where it has a hole, that is in the

@@ -24,7 +24,44 @@ type sender struct {
 
 var senders = []sender{
 	{name: "cp", script: `exec cp "$1" "$2"`},
+	{name: "cp-archive", script: `exec cp -a "$1" "$2"`},
+	{name: "cp-holes", script: `exec cp "$1" "$2"`, hole: true},
+	{name: "cp-no-holes", script: `exec cp --sparse=never "$1" "$2"`, hole: true},
+	{name: "mv", script: `exec mv "$1" "$2"`, moves: true},
+	{name: "install", script: `exec install -m 640 "$1" "$2"`},
+	{name: "cat", script: `exec cat "$1" > "$2"`},
+	{name: "pipe", script: `cat "$1" | cat > "$2"`},
+	{name: "tee", script: `exec tee "$2" < "$1" > /dev/null`},
+	{name: "dd", script: `exec dd if="$1" of="$2" bs=64K status=none`, ends: ddEnds},
+	{name: "dd-stdout", script: `exec dd bs=64K status=none < "$1" > "$2"`, ends: ddEnds},
+	{name: "rsync", script: `exec rsync "$1" "$2"`, ends: rsyncEnds},
+	{name: "rsync-archive", script: `exec rsync -a "$1" "$2"`, ends: rsyncEnds},
+	{name: "rsync-inplace", script: `exec rsync --inplace "$1" "$2"`, ends: rsyncEnds},
+	{name: "tar", script: `cd "${1%/*}" && tar -cf "$1.tar" "${1##*/}" && exec tar -C "${2%/*}" -xf "$1.tar"`, ends: says(2)},
+	{name: "python", script: `exec python3 -c 'import shutil, sys; shutil.copy(sys.argv[1], sys.argv[2])' "$1" "$2"`, ends: pythonEnds},
+	{name: "gio", script: `exec gio copy "$1" "$2"`},
+	{name: "curl", script: `exec curl -sS -o "$2" "$3"`, ends: curlEnds},
+	{name: "curl-file", script: `exec curl -sS -o "$2" "file://$1"`, ends: curlEnds},
+	{name: "wget", script: `exec wget -nv -O "$2" "$3"`, ends: wgetEnds},
+	{name: "pv", script: `exec pv -q "$1" > "$2"`, deaf: true, ends: pvEnds},
 }
+
+// Programs with ways of their own.
+var (
+	// dd catches SIGINT.
+	ddEnds = map[fate]end{interrupted: {failed: true, chatty: true}}
+	// rsync is three processes. The one that sees the error may not get to say
+	// so before another one sees that it is gone.
+	rsyncEnds = but(but(says(11), cut, end{failed: true, says: "rsync"}), interrupted, end{failed: true, says: "rsync error"})
+	// Python tells where it was.
+	pythonEnds = map[fate]end{interrupted: {signal: syscall.SIGINT, says: "KeyboardInterrupt"}}
+	// curl does not say why.
+	curlEnds = always(end{status: 23, says: "curl: (23) Fail"})
+	// wget says nothing at all if it fails to close.
+	wgetEnds = but(but(always(end{status: 3, chatty: true}), delivered, end{chatty: true}), interrupted, end{signal: syscall.SIGINT, chatty: true})
+	// pv catches SIGINT.
+	pvEnds = but(says(16), interrupted, end{status: 32})
+)
 
 func (w sender) end(f fate) end {
 	if e, ok := w.ends[f]; ok {
@@ -51,6 +88,24 @@ func TestProgramsSend(t *testing.T) {
 	add(cut, (*stage).sendCut)
 	add(interrupted, (*stage).sendInterrupted)
 	s.perform(acts)
+	if !t.Failed() {
+		s.receiverDies(t)
+	}
+}
+
+// receiverDies: the program of the other side is killed in the middle.
+func (s *stage) receiverDies(t *testing.T) {
+	w, name := senders[0], "cp.dies"
+	p, source, _ := s.send(t, w, s.alice, name, endless)
+	reader, release := s.user.held(t, `exec 3< "$1" && head -c 1000 <&3 > /dev/null && echo ready && read`, s.look.awaits(t, s.bob.incoming(name)))
+	s.bob.crash()
+	w.end(cut).check(t, p)
+	release()
+	reader.succeeds()
+	if _, err := os.Stat(source); err != nil {
+		t.Errorf("the source: %v", err)
+	}
+	s.look.awaitsNot(t, filepath.Join(s.alice.room(s.room), name))
 }
 
 // send starts a sender.
@@ -124,4 +179,3 @@ func (s *stage) sendInterrupted(t *testing.T, w sender, name string, _ func()) {
 	w.end(interrupted).check(t, p)
 	s.failed(t, s.alice, name, source)
 }
-
