@@ -139,8 +139,9 @@ func (o *Outgoing) Written() int64 {
 	return o.window.end
 }
 
-// Sync waits until the peer has acknowledged every byte written so far. It
-// returns the reason if the transfer ends first, ctx.Err() if ctx does.
+// Sync waits until the peer has acknowledged every byte written so far, but for
+// the last byte of an announced size, which Finish sends. It returns the reason
+// if the transfer ends first, ctx.Err() if ctx does.
 func (o *Outgoing) Sync(ctx context.Context) error {
 	o.mu.Lock()
 	want := o.window.end
@@ -149,8 +150,13 @@ func (o *Outgoing) Sync(ctx context.Context) error {
 		return nil
 	}
 	o.Invite()
-	// What is cut off meanwhile will never be acknowledged.
-	return o.await(ctx, func() bool { return o.window.acked >= min(want, o.window.end) })
+	return o.await(ctx, func() bool {
+		need := min(want, o.window.end) // what is cut off meanwhile will never be acknowledged
+		if o.withholds() && need == o.size {
+			need--
+		}
+		return o.window.acked >= need
+	})
 }
 
 // Finish ends the file and waits until it is delivered: it returns nil exactly

@@ -121,12 +121,16 @@ func (o *Outgoing) nextMessage(l link) ([]byte, idle, <-chan struct{}) {
 		o.meter.note(o.bytes, time.Now())
 		o.changed.wake()
 	}
+	ready := w.end
+	if o.withholds() {
+		ready = min(ready, o.size-1)
+	}
 	state := idleEmpty
 	switch {
-	case w.sent < w.end && buffered+l.MaxMessage() > inFlight:
+	case w.sent < ready && buffered+l.MaxMessage() > inFlight:
 		state = idleFull
-	case w.sent < w.end:
-		return w.next(l.MaxMessage()), 0, nil
+	case w.sent < ready:
+		return w.next(int(min(ready-w.sent, int64(l.MaxMessage())))), 0, nil
 	case buffered > 0:
 		state = idleUnsure
 	case o.finished:
@@ -134,6 +138,11 @@ func (o *Outgoing) nextMessage(l link) ([]byte, idle, <-chan struct{}) {
 	}
 	return nil, state, o.changed.wait()
 }
+
+// withholds reports whether the last byte has to wait: for a plain peer the
+// file is whole with the last byte of the announced size, and so it is not sent
+// before it is sure that no more will come. mu is held.
+func (o *Outgoing) withholds() bool { return o.frozen && o.size >= 0 && !o.finished }
 
 // allSent reports whether a peer that closes the channel now may have the
 // whole file: its size was announced, and so much has been sent.

@@ -44,6 +44,32 @@ func TestWrongSize(t *testing.T) {
 	}
 }
 
+// TestLastByteWaits: a peer can't take a file for whole before its end is sure.
+func TestLastByteWaits(t *testing.T) {
+	h := newHouse(t, nil)
+	o, err := h.alice.Exchange.Offer(h.Room, "a.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := content(1_000_000)
+	o.SetSize(int64(len(p)))
+	if err := write(h.ctx, o, p); err != nil {
+		t.Fatal(err)
+	}
+	in := awaitOffer(t, h.bob.Exchange)
+	if err := in.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, "Sync", o.Sync(h.ctx), nil)
+	if s := in.Status(); s.State.Ended() || s.Bytes >= int64(len(p)) {
+		t.Errorf("%v with %d bytes", s.State, s.Bytes)
+	}
+	wantErr(t, "Finish", o.Finish(h.ctx), nil)
+	if got, err := readAll(h.ctx, in); err != nil || !bytes.Equal(got, p) {
+		t.Errorf("%d bytes (%v)", len(got), err)
+	}
+}
+
 // TestSizeKnownAtTheEnd: a file that is closed before its invite goes out is
 // offered with its true size, whatever was announced before.
 func TestSizeKnownAtTheEnd(t *testing.T) {
