@@ -123,6 +123,7 @@ with open(sys.argv[1], "rb") as f, open(sys.argv[2], "wb", 0) as g:
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			w := w.on(t)
 			for _, signal := range c.signals {
 				for from, call := range map[string]int{source: syscall.SYS_WRITE, small: syscall.SYS_CLOSE} {
 					p := sh(t, c.script, from, filepath.Join(w.alice.room, c.name))

@@ -83,6 +83,7 @@ if os.fork() == 0: os.execvp("true", ["true"])
 os.wait(); os.write(f, b"hello"); os.close(f)`, "hello", false},
 	} {
 		t.Run(name, func(t *testing.T) {
+			w := w.on(t)
 			sent := filepath.Join(w.alice.room, name)
 			p := start(t, "python3", "-c", "import os, sys\nf = os.open(sys.argv[1], os.O_WRONLY|os.O_CREAT)\n"+c.python, sent)
 			w.bob.takes(name, []byte(c.want))

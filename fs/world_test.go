@@ -80,6 +80,13 @@ func newWorldWith(t testing.TB, change func(*transfer.Config), mount ...func(*fs
 	}
 }
 
+// on gives the same world to a test within the test that made it.
+func (w *world) on(t testing.TB) *world {
+	alice, bob := *w.alice, *w.bob
+	alice.t, bob.t = t, t
+	return &world{w.hub, &alice, &bob}
+}
+
 func newSide(t testing.TB, hub *transfertest.Hub, user transfer.UserID, device transfer.DeviceID, change func(*transfer.Config), mount ...func(*fs.Options)) *side {
 	t.Helper()
 	s := &side{t: t, rooms: &fstest.Rooms{}, point: t.TempDir()}
