@@ -17,9 +17,16 @@ import (
 	"github.com/matrixfs/matrixfs/transfer/transfertest"
 )
 
-// servant is the environment variable that makes the test program mount there,
-// until it is told to stop or killed.
-const servant = "MATRIXFS_TEST_MOUNTPOINT"
+// Environment variables of the test program.
+const (
+	// servant makes it mount there, until it is told to stop or killed.
+	servant = "MATRIXFS_TEST_MOUNTPOINT"
+	// servantOffers makes it offer itself a file that never comes to its end.
+	servantOffers = "MATRIXFS_TEST_OFFERS"
+	// servantDies is the time after which it kills itself, counted from the
+	// beginning of mounting.
+	servantDies = "MATRIXFS_TEST_DIES"
+)
 
 // TestServant is not a test but what startServant runs.
 func TestServant(t *testing.T) {
@@ -32,8 +39,23 @@ func TestServant(t *testing.T) {
 	if os.Getenv(takes) != "" {
 		go takeAll(hub.Join(t, "@bob:test", "BOB", nil))
 	}
+	if os.Getenv(servantOffers) != "" {
+		out, err := hub.Join(t, "@bob:test", "BOB", nil).Exchange.Offer(hub.Room, "slow")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := out.Write(t.Context(), []byte("begins")); err != nil {
+			t.Fatal(err)
+		}
+	}
 	rooms := &fstest.Rooms{}
 	rooms.Set(fs.Room{ID: hub.Room, Name: "Team Room"})
+	if after, err := time.ParseDuration(os.Getenv(servantDies)); err == nil {
+		go func() {
+			time.Sleep(after)
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		}()
+	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM) // before there is a mount that tells others to go on
 	mounted, err := fs.Mount(fs.Options{Mountpoint: point, Rooms: rooms, Exchange: m.Exchange})
@@ -68,32 +90,30 @@ func startServant(t *testing.T, point string, uid uint32) *program {
 }
 
 // launchServant is startServant, and does not wait.
-func launchServant(t *testing.T, point string, uid uint32) *program {
+func launchServant(t *testing.T, point string, uid uint32, env ...string) *program {
 	t.Helper()
-	points = append(points, point)
+	remember(point)
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	for _, d := range []string{dir, filepath.Dir(dir), filepath.Dir(point), point} {
-		// What is dead has been changed before.
-		if err := errors.Join(os.Chmod(d, 0o755), os.Chown(d, int(uid), -1)); err != nil && !errors.Is(err, syscall.ENOTCONN) {
+		if d == point && mountsOn(t, d) > 0 {
+			continue // dead; it has been changed before
+		}
+		if err := errors.Join(os.Chmod(d, 0o755), os.Chown(d, int(uid), -1)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	p := &program{t: t, cmd: exec.Command(filepath.Join(dir, "servant"), "-test.run=^TestServant$"), done: make(chan struct{})}
-	if out, err := exec.Command("cp", exe, p.cmd.Path).CombinedOutput(); err != nil {
+	cmd := exec.Command(filepath.Join(dir, "servant"), "-test.run=^TestServant$")
+	if out, err := exec.Command("cp", exe, cmd.Path).CombinedOutput(); err != nil {
 		t.Fatalf("%s", out)
 	}
-	p.cmd.Env = append(os.Environ(), servant+"="+point, "TMPDIR="+dir)
-	p.cmd.Dir = dir
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: &syscall.Credential{Uid: uid, Gid: uid}}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { p.fail = p.cmd.Wait(); close(p.done) }()
+	cmd.Env = append(append(os.Environ(), servant+"="+point, "TMPDIR="+dir), env...)
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	p := startCommand(t, cmd)
 	t.Cleanup(func() {
 		p.signal(syscall.SIGKILL)
 		<-p.done
@@ -141,27 +161,6 @@ func TestDeadMount(t *testing.T) {
 	}
 }
 
-// TestKilledAtTheStart: a mount whose process is killed in the moment in which
-// it mounts ends, and is taken over.
-func TestKilledAtTheStart(t *testing.T) {
-	point := t.TempDir()
-	for range 20 {
-		p := launchServant(t, point, 0)
-		eventually(t, "the mount is there", func() bool {
-			info, err := os.ReadFile("/proc/self/mountinfo")
-			return !p.running() || err == nil && strings.Contains(string(info), " "+point+" ")
-		})
-		p.signal(syscall.SIGKILL)
-		_ = p.wait()
-		if err := fs.CheckMountpoint(point); err != nil {
-			t.Fatalf("what is left: %v", err)
-		}
-		if err := exec.Command("fusermount3", "-uz", point).Run(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // openFUSE makes /dev/fuse what it is on all distributions, for everybody to
 // open, for as long as the test runs.
 func openFUSE(t *testing.T) {
@@ -182,22 +181,10 @@ func openFUSE(t *testing.T) {
 // TestOrdinaryUser: nobody mounts through fusermount3, and sees the tree; root
 // does not.
 func TestOrdinaryUser(t *testing.T) {
-	const nobody = 65534
 	openFUSE(t)
 	point := t.TempDir()
 	p := startServant(t, point, nobody)
-	as := func(script string) *program {
-		c := exec.Command("bash", "-c", script, "bash", point)
-		c.Dir = "/"
-		q := &program{t: t, cmd: c, done: make(chan struct{})}
-		c.Stdout, c.Stderr = &q.out, &q.err
-		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
-		go func() { q.fail = c.Wait(); close(q.done) }()
-		return q
-	}
+	as := func(script string) *program { return asUser(t, nobody, "bash", "-c", script, "bash", point) }
 	if out := string(as(`ls "$1"; stat -f -c %T "$1"; stat -c %U "$1/Team Room/"`).succeeds()); out != "!room:test\nTeam Room\nincoming\nfuseblk\nnobody\n" {
 		t.Errorf("nobody sees %q", out)
 	}
@@ -235,7 +222,7 @@ func TestOrdinaryUser(t *testing.T) {
 	if info, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(info), point) {
 		t.Errorf("it is still mounted (%v)", err)
 	}
-	_ = stays.cmd.Process.Kill()
+	stays.signal(syscall.SIGKILL)
 	_ = stays.wait()
 }
 

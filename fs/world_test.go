@@ -30,6 +30,14 @@ var (
 	points   []string
 )
 
+// remember has TestMain look whether something is still mounted there at the
+// end.
+func remember(point string) {
+	pointsMu.Lock()
+	defer pointsMu.Unlock()
+	points = append(points, point)
+}
+
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if code == 0 {
@@ -90,9 +98,7 @@ func (w *world) on(t testing.TB) *world {
 func newSide(t testing.TB, hub *transfertest.Hub, user transfer.UserID, device transfer.DeviceID, change func(*transfer.Config), mount ...func(*fs.Options)) *side {
 	t.Helper()
 	s := &side{t: t, rooms: &fstest.Rooms{}, point: t.TempDir()}
-	pointsMu.Lock()
-	points = append(points, s.point)
-	pointsMu.Unlock()
+	remember(s.point)
 	s.member = hub.Join(t, user, device, change)
 	s.rooms.Set(fs.Room{ID: hub.Room, Name: "Team Room"})
 	options := fs.Options{
@@ -162,12 +168,22 @@ func (b *buffer) String() string { return string(b.Bytes()) }
 // start runs a program; it is killed at the end of the test if need be.
 func start(t testing.TB, name string, args ...string) *program {
 	t.Helper()
-	p := &program{t: t, cmd: exec.Command(name, args...), done: make(chan struct{})}
+	cmd := exec.Command(name, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return startCommand(t, cmd)
+}
+
+// startCommand starts a program that has a process group of its own.
+func startCommand(t testing.TB, cmd *exec.Cmd) *program {
+	t.Helper()
+	p := &program{t: t, cmd: cmd, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	p.cmd.Env = append(os.Environ(), "LC_ALL=C")
+	if p.cmd.Env == nil {
+		p.cmd.Env = os.Environ()
+	}
+	p.cmd.Env = append(p.cmd.Env, "LC_ALL=C")
 	if err := p.cmd.Start(); err != nil {
-		t.Fatalf("%s can't be started: %v", name, err)
+		t.Fatalf("%v can't be started: %v", cmd.Args, err)
 	}
 	go func() { p.fail = p.cmd.Wait(); close(p.done) }()
 	t.Cleanup(func() {
