@@ -41,6 +41,8 @@
 //     itself, it could not die.
 //   - The kernel caches neither names nor attributes (all timeouts are zero),
 //     so what this package says is always what a person sees.
+//   - Who may use the mount at all is up to the kernel: its user alone, or
+//     everybody (Options.AllowOther). Modes say what can be done, not by whom.
 //   - EPIPE is never returned: tee and pv hide it.
 //
 // # Lock order

@@ -50,7 +50,7 @@ func (f *inbound) attr(a *fuse.Attr) {
 	s := f.in.Status()
 	a.Ino = f.StableAttr().Ino
 	// The mode allows writing although Open does not, so that rm does not ask.
-	a.Mode = unix.S_IFREG | 0o600
+	a.Mode = unix.S_IFREG | f.m.permissions(0o600)
 	a.Uid, a.Gid = f.m.uid, f.m.gid
 	a.Nlink = 1
 	a.Size = uint64(max(0, sizeOf(s)))

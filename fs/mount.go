@@ -48,6 +48,9 @@ type Options struct {
 	Ask bool
 	// Logger gets what can't be returned as an error; nil discards it.
 	Logger *slog.Logger
+	// AllowOther lets every user of this machine do in the mount what its own
+	// user may do. See CheckAllowOther.
+	AllowOther bool
 	// Debug logs every operation, at debug level.
 	Debug bool
 }
@@ -83,6 +86,11 @@ func Mount(o Options) (*Mounted, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.AllowOther {
+		if err := CheckAllowOther(); err != nil {
+			return nil, err
+		}
 	}
 	point, err := claimMountpoint(o.Mountpoint)
 	if err != nil {
@@ -138,7 +146,8 @@ func (m *Mounted) fuseOptions() *gofs.Options {
 		NullPermissions: true,
 		Logger:          logger,
 		MountOptions: fuse.MountOptions{
-			Options:  []string{"nosuid", "nodev", "noexec"},
+			Options:    []string{"nosuid", "nodev", "noexec"},
+			AllowOther: m.options.AllowOther,
 			FsName:   "matrixfs",
 			Name:     "matrixfs",
 			MaxWrite: maxWrite,

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -26,6 +27,8 @@ const (
 	// servantDies is the time after which it kills itself, counted from the
 	// beginning of mounting.
 	servantDies = "MATRIXFS_TEST_DIES"
+	// servantForAll makes the mount one for all users.
+	servantForAll = "MATRIXFS_TEST_FOR_ALL"
 )
 
 // TestServant is not a test but what startServant runs.
@@ -58,17 +61,24 @@ func TestServant(t *testing.T) {
 	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM) // before there is a mount that tells others to go on
-	mounted, err := fs.Mount(fs.Options{Mountpoint: point, Rooms: rooms, Exchange: m.Exchange})
+	mounted, err := fs.Mount(fs.Options{
+		Mountpoint: point, Rooms: rooms, Exchange: m.Exchange, AllowOther: os.Getenv(servantForAll) != "",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	var stopping atomic.Bool
 	go func() {
-		if <-stop; mounted.Close() != nil {
+		<-stop
+		stopping.Store(true)
+		if mounted.Close() != nil {
 			os.Exit(3)
 		}
 		os.Exit(0)
 	}()
-	mounted.Wait()
+	if mounted.Wait(); stopping.Load() {
+		select {} // the other one says how it ends
+	}
 }
 
 // startServant mounts in another process, as the given user, and waits until

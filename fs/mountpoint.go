@@ -19,7 +19,7 @@ var (
 	// ErrNotDir: it does not exist, or is not a directory.
 	ErrNotDir = errors.New("mount point is not a directory")
 	// ErrPermission: the user may not mount there.
-	ErrPermission = errors.New("mount point belongs to somebody else")
+	ErrPermission = errors.New("not permitted")
 )
 
 // fsType is how the kernel calls the type of our mounts.

@@ -28,6 +28,27 @@ func checkFUSE() error {
 	return nil
 }
 
+// fuseConf is what fusermount3 asks for permission.
+const fuseConf = "/etc/fuse.conf"
+
+// CheckAllowOther says why a mount can't be for all users, in one line that
+// says what to do, or nil.
+func CheckAllowOther() error {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	conf, err := os.ReadFile(fuseConf)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%w: %v", ErrPermission, err)
+	}
+	for line := range strings.Lines(string(conf)) {
+		if strings.TrimSpace(line) == "user_allow_other" {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: only root may mount for all users: let root add the line user_allow_other to %s", ErrPermission, fuseConf)
+}
+
 func haveFusermount() bool {
 	_, err := exec.LookPath("fusermount3")
 	return err == nil

@@ -13,6 +13,9 @@ import (
 // checkFUSE leaves it to go-fuse to say what is missing.
 func checkFUSE() error { return nil }
 
+// CheckAllowOther leaves it to the system to refuse.
+func CheckAllowOther() error { return nil }
+
 func haveFusermount() bool { return true }
 
 // mountOn does not know: a dead mount is not taken over here.

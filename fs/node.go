@@ -26,6 +26,16 @@ func (m *Mounted) adopt(n gofs.InodeEmbedder, mode uint32) *gofs.Inode {
 	return m.root.NewInode(context.Background(), n, gofs.StableAttr{Mode: mode, Ino: m.inode.Add(1)})
 }
 
+// permissions gives the mode that shows for one in which only the bits of the
+// owner count. Where others may use the mount, they may do what the owner may.
+func (m *Mounted) permissions(mode uint32) uint32 {
+	if m.options.AllowOther {
+		owner := mode & 0o700
+		mode |= owner>>3 | owner>>6
+	}
+	return mode
+}
+
 // Statfs implements gofs.NodeStatfser. There is as much room as anybody asks
 // for: file managers refuse to copy where they see less than they need.
 func (*node) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
@@ -41,7 +51,7 @@ type directory struct{ node }
 
 func (d *directory) attr(a *fuse.Attr, mode uint32) {
 	a.Ino = d.StableAttr().Ino
-	a.Mode = unix.S_IFDIR | mode
+	a.Mode = unix.S_IFDIR | d.m.permissions(mode)
 	a.Uid, a.Gid = d.m.uid, d.m.gid
 	a.Nlink = 2
 	a.Blksize = 4096

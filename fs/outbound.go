@@ -96,7 +96,7 @@ func (o *outbound) attr(a *fuse.Attr) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	a.Ino = o.StableAttr().Ino // go-fuse does not fill it in after Setattr
-	a.Mode = unix.S_IFREG | o.meta.mode
+	a.Mode = unix.S_IFREG | o.m.permissions(o.meta.mode)
 	a.Uid, a.Gid = o.meta.uid, o.meta.gid
 	a.Nlink = 1
 	a.Size = uint64(o.stream.extent())
