@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"net/url"
@@ -37,6 +38,7 @@ type daemonOptions struct {
 	requireVerified bool
 	relayOnly       bool
 	keepEvents      bool
+	allowOther      bool
 	debugFUSE       bool
 	log             *slog.Logger
 }
@@ -63,16 +65,21 @@ func newDaemon(o daemonOptions) *daemon {
 }
 
 // run starts everything, calls mounted, serves until ctx ends or the mount
-// is gone, and ends everything. It returns nil after an orderly end.
-func (d *daemon) run(ctx context.Context, mounted func()) error {
+// is gone, and ends everything. It returns nil after an orderly end. The
+// service manager learns of each step.
+func (d *daemon) run(ctx context.Context, mounted func() error) error {
 	defer d.close()
+	defer tellManager(stopping, "")
 	switch err := d.start(ctx); {
 	case err != nil && ctx.Err() != nil:
 		return nil // stopped while starting: as wanted
 	case err != nil:
 		return err
 	}
-	mounted()
+	if err := mounted(); err != nil {
+		return err
+	}
+	tellManager(ready, fmt.Sprintf("%s is mounted on %s", safeText(string(d.client.Account().User)), d.options.mountpoint))
 	return d.serve(ctx)
 }
 
@@ -96,6 +103,11 @@ func (d *daemon) start(ctx context.Context) error {
 	// Said now, although Mount would say it: learning the rooms may take long.
 	if err = fs.CheckMountpoint(o.mountpoint); err != nil {
 		return err
+	}
+	if o.allowOther {
+		if err = fs.CheckAllowOther(); err != nil {
+			return err
+		}
 	}
 	account := d.client.Account()
 	least := transfer.TrustNone
@@ -133,6 +145,7 @@ func (d *daemon) start(ctx context.Context) error {
 		Readers:    o.readers,
 		Ask:        o.ask,
 		Logger:     d.log,
+		AllowOther: o.allowOther,
 		Debug:      o.debugFUSE,
 	})
 	if err != nil {

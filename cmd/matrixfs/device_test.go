@@ -19,6 +19,7 @@ type device struct {
 	home       *house
 	state      string
 	mountpoint string
+	env        []string  // for the daemon, beside that of the test
 	measured   bool      // runs without the race detector, which takes time and memory
 	user       *ordinary // whose processes its are; nil: the tests' own user
 	daemon     *program  // nil where it is not mounted
@@ -95,7 +96,7 @@ func (d *device) tryMount(flags ...string) *program {
 	d.t.Helper()
 	args := append([]string{"mount", "--state", d.state}, flags...)
 	command := d.user.command(d.binary(), append(args, d.mountpoint)...)
-	command.Env = append(command.Environ(), "MATRIXFS_CHECK_LEAKS=1")
+	command.Env = append(append(command.Environ(), "MATRIXFS_CHECK_LEAKS=1"), d.env...)
 	d.daemon = startCommand(d.t, command)
 	return d.daemon
 }

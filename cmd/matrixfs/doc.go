@@ -19,6 +19,12 @@
 // the exchange closes first: that ends every blocked read and write and tells
 // the peers. Then the mount goes, then the account.
 //
+// # Starting by itself
+//
+// systemd is told when the mount can be used (notify.go); "matrixfs unit"
+// prints the unit. Called by mount(8), under the name of one of its helpers,
+// the program starts itself again in the background (helper.go, background.go).
+//
 // # Output
 //
 // Errors are one line on standard error, which says what to do. The exit

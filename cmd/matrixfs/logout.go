@@ -38,8 +38,10 @@ func (c *logoutCommand) Run(ctx context.Context, con *console) error {
 	case err != nil:
 		return alreadyMounted(context.Background(), dir, err)
 	}
-	if err := os.RemoveAll(filepath.Join(dir, cacheName)); err != nil {
-		return fmt.Errorf("logged out, but can't remove the cache: %w", err)
+	for _, name := range []string{cacheName, logName} {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("logged out, but can't remove what is left: %w", err)
+		}
 	}
 	fmt.Fprintln(con.out, told)
 	return nil

@@ -25,6 +25,7 @@ type commandLine struct {
 	Verify  verifyCommand  `cmd:"" help:"Verify this device (recovery key or emoji), or a person."`
 	Logout  logoutCommand  `cmd:"" help:"End the login on the homeserver and remove the state."`
 	Demo    demoCommand    `cmd:"" help:"Try everything on this machine: a homeserver, two people, two mounts."`
+	Unit    unitCommand    `cmd:"" help:"Print a unit for systemd, which mounts at every login."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
@@ -46,7 +47,11 @@ type quietError struct{}
 func (quietError) Error() string { return "failed" }
 
 func main() {
-	os.Exit(run(os.Args[1:], &console{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+	con := &console{in: os.Stdin, out: os.Stdout, err: os.Stderr}
+	if isMountHelper(os.Args[0]) {
+		os.Exit(runHelper(os.Args[1:], con))
+	}
+	os.Exit(run(os.Args[1:], con))
 }
 
 // run executes the command line and returns the exit status.

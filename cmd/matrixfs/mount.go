@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"golang.org/x/sys/unix"
 
 	"github.com/matrixfs/matrixfs/transfer"
 )
@@ -24,8 +25,10 @@ type mountCommand struct {
 	RequireVerified bool          `help:"Deal with verified devices only (see matrixfs verify), and only in encrypted rooms."`
 	RelayOnly       bool          `help:"Hide our network address from the other side: connect through the homeserver's TURN server only."`
 	KeepEvents      bool          `help:"Leave our messages in the rooms; they are redacted otherwise, once a transfer is over."`
+	AllowOther      bool          `help:"Let every user of this machine use the mount."`
 	Verbose         bool          `short:"v" help:"Say what is going on."`
 	DebugFUSE       bool          `name:"debug-fuse" help:"Log every file system operation."`
+	Background      bool          `hidden:"" help:"For the helper of mount(8)."`
 	CheckLeaks      bool          `hidden:"" env:"MATRIXFS_CHECK_LEAKS" help:"Fail if goroutines are left at the end."`
 	Mountpoint      string        `arg:"" help:"An empty directory."`
 }
@@ -40,14 +43,24 @@ func (c *mountCommand) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
+	if c.AllowOther {
+		fmt.Fprintln(con.err, "matrixfs: warning: --allow-other lets every user of this machine read what is offered to you, and send files in your name")
+	}
+	mounted := func() error {
+		_, err := fmt.Fprintf(con.out, "mounted %s\n", c.Mountpoint)
+		return err
+	}
+	if c.Background {
+		unix.CloseOnExec(readyFD)
+		mounted = func() error { return goToBackground(options.stateDir) }
+	}
 	d := newDaemon(options)
 	ctx, stop := untilSignal(ctx, func() {
 		d.abandon()
 		os.Exit(exitFailed)
 	})
 	defer stop()
-	err = d.run(ctx, func() { fmt.Fprintf(con.out, "mounted %s\n", c.Mountpoint) })
-	if err != nil {
+	if err = d.run(ctx, mounted); err != nil {
 		return alreadyMounted(context.Background(), options.stateDir, err)
 	}
 	if c.CheckLeaks {
@@ -96,6 +109,7 @@ func (c *mountCommand) options(con *console) (daemonOptions, error) {
 		requireVerified: c.RequireVerified,
 		relayOnly:       c.RelayOnly,
 		keepEvents:      c.KeepEvents,
+		allowOther:      c.AllowOther,
 		debugFUSE:       c.DebugFUSE,
 		log:             slog.New(slog.NewTextHandler(con.err, &slog.HandlerOptions{Level: level})),
 	}, nil
