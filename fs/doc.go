@@ -26,6 +26,24 @@
 // here it is opened with direct_io: so READs tell whether a file manager copies
 // it or only looks into it (paged.go).
 //
+// # How watchers hear of it
+//
+// What changes without a system call raises no event (inotify), and file
+// managers that are open would not see it; what FUSE calls notifications
+// raises none either. So the announcer compares what it has told with what
+// there is, and has each difference made by a system call: mknod, mkdir and
+// symlink for what has come, unlink and rmdir for what has gone, rename for a
+// link with another name, utimensat for what looks different. The calls are made
+// by the crier, a child process that runs Announce. They are granted, and have
+// no effect; to the crier alone, which is known by its number, and only for the
+// one call that it is being asked for. To the crier, what it announces to have
+// come is not there until that is granted, and what it announces to have gone
+// still is. To everybody else the tree is always what it is.
+//
+// The crier walks into the mount through a directory whose name only the two
+// know. So its calls come to nothing if the mount is gone, or another lies on
+// top of it, or the kernel does not tell who calls (pid namespaces).
+//
 // # Invariants
 //
 //   - Only READ, WRITE and FLUSH wait for the network. All else is answered
@@ -38,7 +56,9 @@
 //     only for a process that is about to die. It never waits for one within
 //     execve, nor looks at its links (see executing in caller_linux.go).
 //   - This process opens nothing in its own mount: killed while it waits for
-//     itself, it could not die.
+//     itself, it could not die. The crier does, and holds nothing open there.
+//   - The crier changes nothing: what it asks for is granted without effect, or
+//     refused.
 //   - The kernel caches neither names nor attributes (all timeouts are zero),
 //     so what this package says is always what a person sees.
 //   - Who may use the mount at all is up to the kernel: its user alone, or
@@ -47,7 +67,8 @@
 //
 // # Lock order
 //
-// root.mu, then room.mu or inbox.mu, then outbound.mu, then stream.mu. The
+// root.mu, then room.mu or inbox.mu, then outbound.mu, then stream.mu.
+// announcer.mu is held alone, and none is while the crier is waited for. The
 // locks of inbound, receiver, policy and xattrs are held alone. Locks of package
 // transfer, and of what implements Rooms, come last. No lock of this package is held while anything waits for the network.
 // The turn of a stream is not a lock but a place in a queue, waited for with a
@@ -81,6 +102,8 @@
 //   - On macOS and FreeBSD the program builds, and what needs /proc is missing
 //     (caller_other.go, mountpoint_other.go).
 //   - What was sent can't be changed or read back.
+//   - While something is being announced, the mount is in use for as long as a
+//     system call takes: unmounting from outside can find it busy, once.
 //
 // # POSIX
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"syscall"
+	"time"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -26,6 +27,10 @@ type inbound struct {
 	kept bool
 	// refused is the program that was refused last.
 	refused string
+
+	// Guarded by inbox.mu: what watchers know, and since when.
+	told   visible
+	toldAt time.Time
 }
 
 var (
@@ -80,7 +85,8 @@ func blocksOf(s transfer.Status) uint64 {
 
 // Setattr implements gofs.NodeSetattrer. chmod and touch are let be and do
 // nothing.
-func (f *inbound) Setattr(_ context.Context, _ gofs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+func (f *inbound) Setattr(op context.Context, _ gofs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+	f.m.announcer.alter(op)
 	if _, ok := in.GetSize(); ok {
 		return syscall.EACCES
 	}

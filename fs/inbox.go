@@ -22,7 +22,8 @@ type inbox struct {
 	mu     sync.Mutex // guards all below
 	files  map[*transfer.Incoming]*inbound
 	names  map[string]*inbound
-	listed []fuse.DirEntry // names in order; nil: to be made
+	listed []fuse.DirEntry     // names in order; nil: to be made
+	told   map[string]*inbound // what watchers know of names
 }
 
 var (
@@ -75,7 +76,10 @@ func (b *inbox) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut)
 func (b *inbox) fill(a *fuse.Attr) { b.attr(a, 0o700) }
 
 // Lookup implements gofs.NodeLookuper. It accepts nothing.
-func (b *inbox) Lookup(_ context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+func (b *inbox) Lookup(op context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	if n, errno, mine := b.m.announcer.lookup(op, b.EmbeddedInode(), name, out); mine {
+		return n, errno
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.refresh()
@@ -106,13 +110,17 @@ func (b *inbox) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
 
 // Unlink implements gofs.NodeUnlinker: it rejects an offer, cancels a transfer
 // and forgets a file.
-func (b *inbox) Unlink(_ context.Context, name string) syscall.Errno {
+func (b *inbox) Unlink(op context.Context, name string) syscall.Errno {
+	if errno, mine := b.m.announcer.vanish(op, b.EmbeddedInode(), name); mine {
+		return errno
+	}
 	b.mu.Lock()
 	b.refresh()
 	f := b.names[name]
 	if f != nil {
 		delete(b.names, name)
 		delete(b.files, f.in)
+		delete(b.told, name)
 		b.listed = nil
 	}
 	b.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,10 @@ type Options struct {
 	// Ask makes that nobody: an offer is accepted by its attribute
 	// user.matrix.accept, and can't be read before.
 	Ask bool
+	// Announce makes the command of a process that runs Announce. It tells
+	// watchers of the tree (inotify) of what changes by itself, as file managers
+	// need; nil: nobody is told. It has no effect but on Linux.
+	Announce func() *exec.Cmd
 	// Logger gets what can't be returned as an error; nil discards it.
 	Logger *slog.Logger
 	// AllowOther lets every user of this machine do in the mount what its own
@@ -57,16 +62,17 @@ type Options struct {
 
 // Mounted is a mounted tree. It is safe for concurrent use.
 type Mounted struct {
-	options  Options
-	log      *slog.Logger
-	point    string // Options.Mountpoint, absolute and without symbolic links
-	root     *root
-	kernel   *kernelSide
-	policy   *policy
-	device   uint32    // the minor device number, which names the connection
-	started  time.Time // when it was mounted
-	uid, gid uint32
-	inode    atomic.Uint64 // the inode number given out last
+	options   Options
+	log       *slog.Logger
+	point     string // Options.Mountpoint, absolute and without symbolic links
+	root      *root
+	announcer *announcer // nil: nothing is announced
+	kernel    *kernelSide
+	policy    *policy
+	device    uint32    // the minor device number, which names the connection
+	started   time.Time // when it was mounted
+	uid, gid  uint32
+	inode     atomic.Uint64 // the inode number given out last
 
 	// closing ends when Close begins: whatever waits, waits for it too.
 	closing context.Context
@@ -103,6 +109,9 @@ func Mount(o Options) (*Mounted, error) {
 	m.inode.Store(firstInode())
 	m.closing, m.shut = context.WithCancel(context.Background())
 	m.policy = &policy{readers: o.Readers, ask: o.Ask, log: o.Logger, told: map[string]bool{}}
+	if o.Announce != nil && canAnnounce {
+		m.announcer = newAnnouncer(m)
+	}
 	m.root = newRoot(m)
 	if err := m.serve(); err != nil {
 		m.shut()
@@ -121,6 +130,9 @@ func (m *Mounted) serve() error {
 		return fmt.Errorf("%w: mounting on %s failed (%s): see what fusermount3 wrote above", ErrNoFUSE, m.point, strings.TrimSpace(err.Error()))
 	}
 	closeOnExec()
+	if m.announcer != nil {
+		m.announcer.begin()
+	}
 	go func() {
 		defer close(m.served)
 		server.Serve()
@@ -148,9 +160,9 @@ func (m *Mounted) fuseOptions() *gofs.Options {
 		MountOptions: fuse.MountOptions{
 			Options:    []string{"nosuid", "nodev", "noexec"},
 			AllowOther: m.options.AllowOther,
-			FsName:   "matrixfs",
-			Name:     "matrixfs",
-			MaxWrite: maxWrite,
+			FsName:     "matrixfs",
+			Name:       "matrixfs",
+			MaxWrite:   maxWrite,
 			// What READDIRPLUS tells is not kept, with timeouts of zero: ls would
 			// pay for it, and ls -l would ask again.
 			DisableReadDirPlus: true,

@@ -63,19 +63,19 @@ func (*directory) Create(context.Context, string, uint32, uint32, *fuse.EntryOut
 	return nil, nil, 0, syscall.EACCES
 }
 
-// Mkdir refuses; it implements gofs.NodeMkdirer.
-func (*directory) Mkdir(context.Context, string, uint32, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	return nil, syscall.EPERM
+// Mkdir refuses all but the crier; it implements gofs.NodeMkdirer.
+func (d *directory) Mkdir(op context.Context, name string, _ uint32, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	return d.m.announcer.appear(op, d.EmbeddedInode(), name, unix.S_IFDIR, out)
 }
 
-// Mknod refuses; it implements gofs.NodeMknoder.
-func (*directory) Mknod(context.Context, string, uint32, uint32, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	return nil, syscall.EPERM
+// Mknod refuses all but the crier; it implements gofs.NodeMknoder.
+func (d *directory) Mknod(op context.Context, name string, _, _ uint32, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	return d.m.announcer.appear(op, d.EmbeddedInode(), name, unix.S_IFREG, out)
 }
 
-// Symlink refuses; it implements gofs.NodeSymlinker.
-func (*directory) Symlink(context.Context, string, string, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	return nil, syscall.EPERM
+// Symlink refuses all but the crier; it implements gofs.NodeSymlinker.
+func (d *directory) Symlink(op context.Context, _, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	return d.m.announcer.appear(op, d.EmbeddedInode(), name, unix.S_IFLNK, out)
 }
 
 // Link refuses; it implements gofs.NodeLinker.
@@ -83,15 +83,25 @@ func (*directory) Link(context.Context, gofs.InodeEmbedder, string, *fuse.EntryO
 	return nil, syscall.EPERM
 }
 
-// Unlink refuses; it implements gofs.NodeUnlinker.
-func (*directory) Unlink(context.Context, string) syscall.Errno { return syscall.EPERM }
+// Unlink refuses all but the crier; it implements gofs.NodeUnlinker.
+func (d *directory) Unlink(op context.Context, name string) syscall.Errno {
+	if errno, mine := d.m.announcer.vanish(op, d.EmbeddedInode(), name); mine {
+		return errno
+	}
+	return syscall.EPERM
+}
 
-// Rmdir refuses; it implements gofs.NodeRmdirer.
-func (*directory) Rmdir(context.Context, string) syscall.Errno { return syscall.EPERM }
+// Rmdir refuses all but the crier; it implements gofs.NodeRmdirer.
+func (d *directory) Rmdir(op context.Context, name string) syscall.Errno {
+	return d.Unlink(op, name)
+}
 
-// Rename refuses; it implements gofs.NodeRenamer. To another directory, mv
-// copies then.
-func (d *directory) Rename(_ context.Context, _ string, to gofs.InodeEmbedder, _ string, _ uint32) syscall.Errno {
+// Rename refuses all but the crier; it implements gofs.NodeRenamer. To another
+// directory, mv copies then.
+func (d *directory) Rename(op context.Context, name string, to gofs.InodeEmbedder, newName string, _ uint32) syscall.Errno {
+	if errno, mine := d.m.announcer.move(op, d.EmbeddedInode(), name, newName); mine {
+		return errno
+	}
 	if to.EmbeddedInode() != d.EmbeddedInode() {
 		return syscall.EXDEV
 	}

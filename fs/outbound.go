@@ -32,6 +32,8 @@ type outbound struct {
 	// the thread that did last.
 	writers    map[int]bool
 	lastWriter caller
+
+	toldEnd *stream // that watchers know to be delivered; guarded by room.mu
 }
 
 // meta is what chmod, chown and touch set. Nothing here depends on it.
@@ -106,7 +108,11 @@ func (o *outbound) attr(a *fuse.Attr) {
 }
 
 // Setattr implements gofs.NodeSetattrer: chmod, chown, touch and truncate.
-func (o *outbound) Setattr(_ context.Context, f gofs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+func (o *outbound) Setattr(op context.Context, f gofs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+	if o.m.announcer.alter(op) {
+		o.attr(&out.Attr)
+		return 0
+	}
 	if size, ok := in.GetSize(); ok {
 		h, _ := f.(*sender)
 		if err := o.truncate(int64(size), h != nil && h.wrote.Load()); err != nil {

@@ -23,6 +23,11 @@ type room struct {
 	mu    sync.Mutex // guards all below
 	info  Room
 	files map[string]*outbound // those that failed too, until somebody looks
+	told  map[string]*outbound // what watchers know of files; nil if nothing is announced
+
+	// Guarded by root.mu.
+	name        string // in the root
+	toldRefused bool   // what watchers know
 }
 
 var (
@@ -36,7 +41,10 @@ var (
 )
 
 func newRoom(m *Mounted, info Room) *room {
-	r := &room{directory: directory{node{m: m}}, id: info.ID, info: info, files: map[string]*outbound{}}
+	r := &room{directory: directory{node{m: m}}, id: info.ID, info: info, files: map[string]*outbound{}, toldRefused: info.Refused != ""}
+	if m.announcer != nil {
+		r.told = map[string]*outbound{}
+	}
 	m.adopt(r, unix.S_IFDIR)
 	return r
 }
@@ -62,7 +70,8 @@ func (r *room) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) 
 
 // Setattr implements gofs.NodeSetattrer. rsync -a sets the times of the
 // directory it copies into; it may, but nothing changes.
-func (r *room) Setattr(_ context.Context, _ gofs.FileHandle, _ *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+func (r *room) Setattr(op context.Context, _ gofs.FileHandle, _ *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+	r.m.announcer.alter(op)
 	r.fill(&out.Attr)
 	return 0
 }
@@ -105,7 +114,10 @@ func (r *room) relist(o *outbound) {
 
 // Lookup implements gofs.NodeLookuper. Who looks a file up may want to remove
 // or change it.
-func (r *room) Lookup(_ context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+func (r *room) Lookup(op context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	if n, errno, mine := r.m.announcer.lookup(op, r.EmbeddedInode(), name, out); mine {
+		return n, errno
+	}
 	o := r.find(name)
 	if o == nil {
 		return nil, syscall.ENOENT
@@ -149,16 +161,23 @@ func (r *room) Create(op context.Context, name string, flags, mode uint32, out *
 	o := newOutbound(r, name, mode, offer)
 	inode := r.m.adopt(o, unix.S_IFREG)
 	r.files[name] = o
+	if r.told != nil {
+		r.told[name] = o
+	}
 	o.attr(&out.Attr)
 	return inode, o.newSender(), senderFlags, 0
 }
 
 // Unlink implements gofs.NodeUnlinker: it cancels what is being sent, and
 // forgets what was delivered.
-func (r *room) Unlink(_ context.Context, name string) syscall.Errno {
+func (r *room) Unlink(op context.Context, name string) syscall.Errno {
+	if errno, mine := r.m.announcer.vanish(op, r.EmbeddedInode(), name); mine {
+		return errno
+	}
 	r.mu.Lock()
 	o := r.findLocked(name)
 	delete(r.files, name)
+	delete(r.told, name)
 	r.mu.Unlock()
 	if o == nil {
 		return syscall.ENOENT
@@ -194,6 +213,10 @@ func (r *room) Rename(_ context.Context, name string, to gofs.InodeEmbedder, new
 	}
 	delete(r.files, name)
 	r.files[newName] = o
+	if r.told != nil {
+		delete(r.told, name)
+		r.told[newName] = o
+	}
 	o.rename(newName)
 	return 0
 }

@@ -34,6 +34,9 @@ type root struct {
 	// as the room has that name, and what it was made of.
 	plain map[transfer.RoomID]plainLink
 	inbox *inbox
+	// told is what watchers know of entries; untold says that it may differ.
+	told   map[string]child
+	untold bool
 }
 
 // child is an entry of the root.
@@ -90,7 +93,7 @@ func (r *root) refresh() {
 	} else {
 		r.build(list)
 	}
-	r.known = list
+	r.known, r.untold = list, true
 }
 
 // sameNames reports whether two rooms have the same entries.
@@ -122,7 +125,8 @@ func (r *root) build(list []Room) {
 		}
 		dir.update(info)
 		rooms[info.ID] = dir
-		dirs[info.ID] = r.add(SafeName(string(info.ID)), dir)
+		dir.name = r.add(SafeName(string(info.ID)), dir)
+		dirs[info.ID] = dir.name
 	}
 	r.rooms = rooms
 	for _, info := range list {
@@ -199,7 +203,10 @@ func (r *root) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) 
 }
 
 // Lookup implements gofs.NodeLookuper.
-func (r *root) Lookup(_ context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+func (r *root) Lookup(op context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	if n, errno, mine := r.m.announcer.lookup(op, r.EmbeddedInode(), name, out); mine {
+		return n, errno
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.refresh()
