@@ -144,6 +144,7 @@ func (d *daemon) start(ctx context.Context) error {
 		Self:       transfer.Peer{User: account.User, Device: account.Device},
 		Readers:    o.readers,
 		Ask:        o.ask,
+		Announce:   newCrier,
 		Logger:     d.log,
 		AllowOther: o.allowOther,
 		Debug:      o.debugFUSE,

@@ -27,6 +27,8 @@ type commandLine struct {
 	Demo    demoCommand    `cmd:"" help:"Try everything on this machine: a homeserver, two people, two mounts."`
 	Unit    unitCommand    `cmd:"" help:"Print a unit for systemd, which mounts at every login."`
 	Version versionCommand `cmd:"" help:"Print the version."`
+
+	Announce announceCommand `cmd:"" hidden:""`
 }
 
 // console is where a command reads and writes.
