@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"net/url"
@@ -40,6 +41,9 @@ type daemonOptions struct {
 	keepEvents      bool
 	allowOther      bool
 	debugFUSE       bool
+	notify          string    // notifyOff, or else when there is a desktop
+	onOffer         string    // a command for each offer, or empty
+	output          io.Writer // of that command
 	log             *slog.Logger
 }
 
@@ -54,6 +58,7 @@ type daemon struct {
 	control  *controlServer
 	syncing  sync.WaitGroup
 	syncErr  chan error // gets what Run returned
+	attend   attendants
 
 	mu       sync.Mutex  // guards all below: abandon and report come from other goroutines
 	mount    *fs.Mounted // nil until there is one
@@ -155,6 +160,7 @@ func (d *daemon) start(ctx context.Context) error {
 	d.mu.Lock()
 	d.mount = mount
 	d.mu.Unlock()
+	d.attend = d.startAttendants(mount)
 	d.syncing.Go(func() { d.lookAtStanding(context.WithoutCancel(ctx)) })
 	return nil
 }
@@ -197,6 +203,7 @@ func (d *daemon) serve(ctx context.Context) error {
 // close ends everything, in the order the package promises: blocked readers
 // and writers first, so that the mount is not busy when its turn comes.
 func (d *daemon) close() {
+	d.attend.Close()
 	if d.exchange != nil {
 		if err := d.exchange.Close(); err != nil {
 			d.log.Warn("could not tell every peer", "error", err)

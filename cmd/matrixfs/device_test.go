@@ -20,6 +20,7 @@ type device struct {
 	state      string
 	mountpoint string
 	env        []string  // for the daemon, beside that of the test
+	bus        string    // the address of the session's bus; empty: there is none
 	measured   bool      // runs without the race detector, which takes time and memory
 	user       *ordinary // whose processes its are; nil: the tests' own user
 	daemon     *program  // nil where it is not mounted
@@ -96,7 +97,11 @@ func (d *device) tryMount(flags ...string) *program {
 	d.t.Helper()
 	args := append([]string{"mount", "--state", d.state}, flags...)
 	command := d.user.command(d.binary(), append(args, d.mountpoint)...)
-	command.Env = append(append(command.Environ(), "MATRIXFS_CHECK_LEAKS=1"), d.env...)
+	bus := d.bus
+	if bus == "" {
+		bus = "disabled:" // and not that of whoever runs the tests
+	}
+	command.Env = append(append(command.Environ(), "MATRIXFS_CHECK_LEAKS=1", "DBUS_SESSION_BUS_ADDRESS="+bus), d.env...)
 	d.daemon = startCommand(d.t, command)
 	return d.daemon
 }

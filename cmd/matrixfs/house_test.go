@@ -69,7 +69,7 @@ func openShared() {
 			return
 		}
 	}
-	for _, need := range []string{"go", "bash", "fusermount3", "unshare", "mount", "setpriv", "systemd-analyze", "tee", "dd", "find", "script"} {
+	for _, need := range []string{"go", "bash", "fusermount3", "unshare", "mount", "setpriv", "systemd-analyze", "tee", "dd", "find", "script", "dbus-daemon"} {
 		if _, err := exec.LookPath(need); err != nil {
 			shared.err = err
 			return

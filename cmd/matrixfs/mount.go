@@ -26,6 +26,8 @@ type mountCommand struct {
 	RelayOnly       bool          `help:"Hide our network address from the other side: connect through the homeserver's TURN server only."`
 	KeepEvents      bool          `help:"Leave our messages in the rooms; they are redacted otherwise, once a transfer is over."`
 	AllowOther      bool          `help:"Let every user of this machine use the mount."`
+	Notify          string        `default:"auto" enum:"auto,off" placeholder:"WHEN" help:"Show new offers as notifications of the desktop: auto (where there is one, the default) or off."`
+	OnOffer         string        `placeholder:"CMD" help:"Run this command of the shell for each new offer (see the README)."`
 	Verbose         bool          `short:"v" help:"Say what is going on."`
 	DebugFUSE       bool          `name:"debug-fuse" help:"Log every file system operation."`
 	Background      bool          `hidden:"" help:"For the helper of mount(8)."`
@@ -110,6 +112,9 @@ func (c *mountCommand) options(con *console) (daemonOptions, error) {
 		relayOnly:       c.RelayOnly,
 		keepEvents:      c.KeepEvents,
 		allowOther:      c.AllowOther,
+		notify:          c.Notify,
+		onOffer:         c.OnOffer,
+		output:          con.err,
 		debugFUSE:       c.DebugFUSE,
 		log:             slog.New(slog.NewTextHandler(con.err, &slog.HandlerOptions{Level: level})),
 	}, nil

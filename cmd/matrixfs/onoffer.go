@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/matrixfs/matrixfs/transfer"
+)
+
+const (
+	// commandsAtOnce bounds the commands that run at the same time: somebody
+	// else decides how many offers come.
+	commandsAtOnce = 4
+	// commandsWaiting bounds the offers that wait for their command: as many
+	// as one person may make in one room.
+	commandsWaiting = 256
+	// commandGrace is how long a command has to end by itself at the end of
+	// the mount.
+	commandGrace = 2 * time.Second
+)
+
+// offerCommand runs a command for each new offer. What comes from the network
+// is in its environment, never in what the shell reads.
+type offerCommand struct {
+	command string
+	watch   *offerWatch
+	places  offerPlaces
+	output  io.Writer
+	log     *slog.Logger
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   sync.WaitGroup // run, and one for each command under way
+	ended  chan struct{}  // gets a value for each command that has ended
+}
+
+// startOfferCommand begins to run command for the offers of x. Close ends it.
+func startOfferCommand(command string, x *transfer.Exchange, places offerPlaces, output io.Writer, log *slog.Logger) *offerCommand {
+	c := &offerCommand{
+		command: command, watch: watchOffers(x), places: places, output: output, log: log,
+		ended: make(chan struct{}, commandsAtOnce),
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.done.Go(c.run)
+	return c
+}
+
+// Close ends the commands that run, and waits for them.
+func (c *offerCommand) Close() {
+	c.cancel()
+	c.done.Wait()
+}
+
+// run is the goroutine that starts the commands.
+func (c *offerCommand) run() {
+	defer c.watch.stop()
+	var waiting []*transfer.Incoming
+	running := 0
+	for {
+		arrived, _ := c.watch.look()
+		for _, in := range arrived {
+			if len(waiting) == commandsWaiting {
+				c.log.Warn("too many offers wait for their command: this one gets none", "transfer", in.ID())
+				continue
+			}
+			waiting = append(waiting, in)
+		}
+		for running < commandsAtOnce && len(waiting) > 0 {
+			if c.begin(waiting[0]) {
+				running++
+			}
+			waiting = waiting[1:]
+		}
+		select {
+		case <-c.watch.changes:
+		case <-c.ended:
+			running--
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
+
+// begin starts the command for an offer, unless that is over.
+func (c *offerCommand) begin(in *transfer.Incoming) bool {
+	s := in.Status()
+	path := c.places.path(in)
+	if s.State != transfer.Offered || path == "" {
+		return false
+	}
+	// Not looked up in PATH: that could lead into the mount, where this process
+	// must open nothing.
+	command := exec.Command("/bin/sh", "-c", c.command)
+	command.Env = append(os.Environ(), offerEnvironment(s, path)...)
+	command.Stdout, command.Stderr = c.output, c.output
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that all of it can be ended
+	command.WaitDelay = commandGrace                          // for output that a child of it keeps open
+	if err := command.Start(); err != nil {
+		c.log.Error("the command for an offer can't be started", "transfer", s.ID, "error", err)
+		return false
+	}
+	c.done.Go(func() {
+		if err := c.await(command); err != nil && c.ctx.Err() == nil {
+			c.log.Warn("the command for an offer failed", "file", path, "transfer", s.ID, "error", err)
+		}
+		c.ended <- struct{}{} // has room for all that run
+	})
+	return true
+}
+
+// await waits for a command, and ends it when the mount does.
+func (c *offerCommand) await(command *exec.Cmd) error {
+	ended := make(chan error, 1)
+	go func() { ended <- command.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-c.ctx.Done():
+	}
+	endGroup(command.Process.Pid)
+	return <-ended
+}
+
+// endGroup ends a process group: with SIGKILL if SIGTERM does not do. The
+// leader is waited for meanwhile, by somebody else.
+func endGroup(group int) {
+	_ = syscall.Kill(-group, syscall.SIGTERM)
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for start := time.Now(); time.Since(start) < commandGrace; <-look.C {
+		if errors.Is(syscall.Kill(-group, 0), syscall.ESRCH) {
+			return
+		}
+	}
+	_ = syscall.Kill(-group, syscall.SIGKILL)
+}
+
+// offerEnvironment is what the command of an offer is told. Everything in it is
+// safe: no control characters, and a name that is only a name.
+func offerEnvironment(s transfer.Status, path string) []string {
+	s = safeStatus(s)
+	size := ""
+	if s.Size >= 0 {
+		size = strconv.FormatInt(s.Size, 10)
+	}
+	return []string{
+		"MATRIXFS_FILE=" + path,
+		"MATRIXFS_NAME=" + s.Name,
+		"MATRIXFS_SIZE=" + size,
+		"MATRIXFS_MIMETYPE=" + s.MIMEType,
+		"MATRIXFS_SENDER=" + string(s.Peer.User),
+		"MATRIXFS_ROOM=" + string(s.Room),
+		"MATRIXFS_TRUST=" + s.Trust.String(),
+		"MATRIXFS_TRANSFER_ID=" + string(s.ID),
+	}
+}
