@@ -111,6 +111,8 @@ const (
 	// little fits into the window, overfull does not, and endless does not even
 	// fit into the cache of the other side.
 	little, overfull, endless = 300_001, 9<<20 + 7, 96 << 20
+	// cacheSize is as small as it may be.
+	cacheSize = "64MiB"
 )
 
 // stage is where the programs of a suite play: three mounts of an ordinary
@@ -132,19 +134,23 @@ func newStage(t *testing.T) *stage {
 	s := &stage{t: t, user: ordinaryUser(t), slots: make(chan struct{}, crowd)}
 	ann, ben := h.person(t), h.person(t)
 	s.room = h.room(t, ann, ben)
-	s.alice, s.hasty, s.bob = h.loginAs(t, ann, s.user), h.loginAs(t, ann, s.user), h.loginAs(t, ben, s.user)
-	s.alice.mount("--verbose")
-	s.hasty.mount("--verbose", "--lifetime", shortLife)
-	s.bob.mount("--verbose", "--cache-size", "64MiB")
 	s.look = s.user.newLooker(t)
-	for _, d := range []*device{s.alice, s.hasty, s.bob} {
-		s.look.awaits(t, d.room(s.room))
-	}
+	s.alice = s.mount(ann)
+	s.hasty = s.mount(ann, "--lifetime", shortLife)
+	s.bob = s.mount(ben, "--cache-size", cacheSize)
 	s.sources = s.user.place(t)
 	server := httptest.NewServer(http.FileServer(http.Dir(s.sources)))
 	t.Cleanup(server.Close)
 	s.web = server.URL
 	return s
+}
+
+// mount makes and mounts a device that is in the room.
+func (s *stage) mount(who person, flags ...string) *device {
+	s.t.Helper()
+	d := home(s.t).loginAs(s.t, who, s.user).mount(append(flags, "--verbose")...)
+	s.look.awaits(s.t, d.room(s.room))
+	return d
 }
 
 // act is one program and one fate.
