@@ -41,8 +41,6 @@ func (v *victim) as(script string, args ...string) *program {
 	return asUser(v.t, v.uid, append([]string{"bash", "-c", script, "bash", v.point}, args...)...)
 }
 
-func (v *victim) room() string { return filepath.Join(v.point, "!room:test") }
-
 // seen asks a program of the user: nobody else can look.
 func (v *victim) seen(what, script string, args ...string) {
 	v.t.Helper()
@@ -172,6 +170,47 @@ func (v *victim) usable() {
 func (v *victim) killed() bool {
 	status, ok := v.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
+// orphan stands for the fusermount3 of a program that was killed. The first
+// time it leaves a dead mount, before the one that is asked for. Whatever it is
+// to unmount goes away without its help.
+const orphan = `#!/bin/bash
+PATH=%s
+case $1 in
+-u*) fusermount3 "$@"; exit 1 ;;
+esac
+mkdir "$1.first" 2> /dev/null || exec fusermount3 "$@"
+python3 -c '
+import os, socket, subprocess, sys
+ours, its = socket.socketpair()
+subprocess.run(["fusermount3", "-o", "fsname=matrixfs,subtype=matrixfs", sys.argv[1]],
+	pass_fds=[its.fileno()], env=os.environ | {"_FUSE_COMMFD": str(its.fileno())}, check=True)
+socket.recv_fds(ours, 1, 1)' "$1"
+exit 1
+`
+
+// TestOrphanedFusermount: what the fusermount3 of a killed program does when
+// the next mount is at work already does not disturb that one.
+func TestOrphanedFusermount(t *testing.T) {
+	openFUSE(t)
+	bin, point := t.TempDir(), t.TempDir()
+	for _, dir := range []string{filepath.Dir(bin), bin} {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := os.Getenv("PATH")
+	if err := os.WriteFile(filepath.Join(bin, "fusermount3"), fmt.Appendf(nil, orphan, path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	v := &victim{t: t, point: point, uid: nobody}
+	v.program = launchServant(t, point, nobody, "PATH="+bin+":"+path)
+	v.usable()
+	v.signal(syscall.SIGTERM)
+	if err := v.wait(); err != nil || mountsOn(t, point) != 0 {
+		t.Errorf("it ended with %v: %s%s", err, v.out.String(), v.err.String())
+	}
 }
 
 // mountsOn counts the mounts on that path, one above the other.

@@ -98,6 +98,16 @@ func Mount(o Options) (*Mounted, error) {
 			return nil, err
 		}
 	}
+	m, err := mount(o)
+	if err != nil && isDead(o.Mountpoint) {
+		// A fusermount3 whose program was killed has got in between.
+		m, err = mount(o)
+	}
+	return m, err
+}
+
+// mount tries once.
+func mount(o Options) (*Mounted, error) {
 	point, err := claimMountpoint(o.Mountpoint)
 	if err != nil {
 		return nil, err

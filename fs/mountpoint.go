@@ -45,17 +45,30 @@ func CheckMountpoint(path string) error {
 
 // claimMountpoint is CheckMountpoint, and removes what is dead.
 func claimMountpoint(path string) (string, error) {
-	// Each crash can have left one more mount on top of the others.
+	// Each crash can have left one more mount on top of the others. A
+	// fusermount3 whose program was killed takes away by itself what it has
+	// mounted: one that can't be removed may be gone.
+	var failed error
 	for range 16 {
 		point, dead, err := checkMountpoint(path)
 		if err != nil || !dead {
 			return point, err
 		}
 		if err := unmount(point, true); err != nil {
-			return "", fmt.Errorf("%w: the dead mount on %s can't be removed (%v): run fusermount3 -uz %s", ErrBusy, point, err, point)
+			failed = fmt.Errorf("%w: the dead mount on %s can't be removed (%v): run fusermount3 -uz %s", ErrBusy, point, err, point)
+			time.Sleep(lookAgain)
 		}
 	}
+	if failed != nil {
+		return "", failed
+	}
 	return "", fmt.Errorf("%w: %s has too many dead mounts: run fusermount3 -uz %s a few times", ErrBusy, path, path)
+}
+
+// isDead reports whether a dead mount of ours is there.
+func isDead(path string) bool {
+	_, dead, err := checkMountpoint(path)
+	return err == nil && dead
 }
 
 // checkMountpoint gives the true path of the mount point, and whether a dead
