@@ -1,12 +1,8 @@
 package fs_test
 
 import (
-	"errors"
 	"os"
-	"strings"
 	"testing"
-
-	"github.com/matrixfs/matrixfs/fs"
 )
 
 // TestAllowOther: with it another user may do what the owner may, without it
@@ -47,27 +43,5 @@ func TestAllowOther(t *testing.T) {
 			as(`rm "$1/Team Room/x"`).succeeds()
 			writer.failsWith("Operation canceled")
 		})
-	}
-}
-
-// TestAllowOtherNeedsRoot: an ordinary user is told what to do.
-func TestAllowOtherNeedsRoot(t *testing.T) {
-	conf, err := os.ReadFile("/etc/fuse.conf")
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
-	}
-	if strings.Contains("\n"+string(conf), "\nuser_allow_other\n") {
-		t.Fatal("this test needs an /etc/fuse.conf without user_allow_other")
-	}
-	point := t.TempDir()
-	p := launchServant(t, point, nobody, servantForAll+"=1")
-	if p.wait() == nil || !strings.Contains(p.out.String(), "let root add the line user_allow_other to /etc/fuse.conf") {
-		t.Errorf("it says %s%s", p.out.String(), p.err.String())
-	}
-	if mountsOn(t, point) != 0 {
-		t.Error("it is mounted")
-	}
-	if err := fs.CheckAllowOther(); err != nil {
-		t.Errorf("root is told %v", err)
 	}
 }

@@ -74,7 +74,7 @@ func TestUnit(t *testing.T) {
 		if p.wait() != 0 || p.complaint() != "" {
 			t.Errorf("systemd does not like the unit: %s\n%s", p.complaint(), unit)
 		}
-		for _, line := range []string{"Type=notify\n", " mount %h/matrix\n", "RestartPreventExitStatus=2\n"} {
+		for _, line := range []string{"Type=notify\n", "ExecStartPre=-mkdir -p %h/matrix\n", " mount %h/matrix\n", "RestartPreventExitStatus=2\n"} {
 			if !strings.Contains(unit, line) {
 				t.Errorf("%q is not in the unit", line)
 			}

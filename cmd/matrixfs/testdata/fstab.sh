@@ -46,7 +46,7 @@ if [ "$uid" != 0 ]; then
 	fails all 32 'let root add the line user_allow_other'
 	echo user_allow_other >> /etc/fuse.conf
 fi
-as "$uid" /bin/mount "$dir/all" 2> "$dir/warning"
+as "$uid" /bin/mount "$dir/all" 2> "$dir/warning" || { cat "$dir/warning" >&2; exit 1; }
 grep -q 'warning: --allow-other' "$dir/warning"
 as 1234 /bin/ls "$dir/all/$room" > /dev/null
 unmount "$dir/all"
