@@ -223,24 +223,25 @@ func TestEviction(t *testing.T) {
 		t.Helper()
 		eventually(t, got+" is here", func() bool { return attr(t, got, "state") == "delivered" })
 	}
+	cp, open, contentOpen := offer("open")
+	same(t, start(t, "cat", open).succeeds(), contentOpen)
+	cp.succeeds()
+	arrived(open)
+	fifo := fifo(t)
+	reader := sh(t, `exec 4< "$1"; head -c 1000 <&4; read -r < "$2"; cat <&4`, open, fifo) // again
+	reader.outputs(1000)
+
 	cp, old, content := offer("old")
 	same(t, start(t, "cat", old).succeeds(), content)
 	cp.succeeds()
 	arrived(old)
-
-	cp, open, contentOpen := offer("open")
-	fifo := fifo(t)
-	reader := sh(t, `exec 4< "$1"; head -c 1000 <&4; read -r < "$2"; cat <&4`, open, fifo)
-	cp.succeeds()
-	arrived(open)
-	same(t, start(t, "cat", open).succeeds(), contentOpen)
 
 	cp, unread, contentUnread := offer("unread")
 	start(t, "setfattr", "-n", "user.matrix.accept", "-v", "1", unread).succeeds()
 	cp.succeeds()
 	arrived(unread)
 
-	if !exists(old) {
+	if !exists(open) || !exists(old) {
 		t.Error("a file went although there was room")
 	}
 	cp, latest, content := offer("latest")
