@@ -14,14 +14,11 @@ import (
 type statusCommand struct {
 	stateFlag
 	JSON  bool `name:"json" help:"Print JSON, for programs."`
-	Watch bool `help:"Show it again every second, until Ctrl-C."`
+	Watch bool `help:"Go on until Ctrl-C or the end of the mount: bars on a terminal, else a line for each change, or JSON each second."`
 }
 
-// watchEvery is how often --watch asks.
-const watchEvery = time.Second
-
-// Run prints the status once, or every second with --watch until a signal.
-// With both flags it prints one JSON object per line.
+// Run prints the status once, or with --watch until a signal or the end of the
+// mount.
 func (c *statusCommand) Run(ctx context.Context, con *console) error {
 	dir, err := c.dir()
 	if err != nil {
@@ -29,48 +26,43 @@ func (c *statusCommand) Run(ctx context.Context, con *console) error {
 	}
 	ctx, stop := untilSignal(ctx, func() {})
 	defer stop()
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	for {
-		told, err := askStatus(ctx, dir)
-		switch {
-		case c.Watch && ctx.Err() != nil:
-			return nil
-		case errors.Is(err, errNotMounted):
-			return fmt.Errorf("no mount is running with the state in %s: start one with matrixfs mount MOUNTPOINT", dir)
-		case err != nil:
-			return err
-		}
-		if err := c.print(con, told); err != nil || !c.Watch {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// print writes one status. On a terminal, --watch paints over the last one.
-func (c *statusCommand) print(con *console, told report) error {
-	if c.JSON {
+	told, err := askStatus(ctx, dir)
+	switch {
+	case errors.Is(err, errNotMounted):
+		return fmt.Errorf("no mount is running with the state in %s: start one with matrixfs mount MOUNTPOINT", dir)
+	case err != nil && c.Watch && ctx.Err() != nil:
+		return nil
+	case err != nil:
+		return err
+	case c.Watch:
+		return watch(ctx, told, func() (report, error) { return askStatus(ctx, dir) }, watchEvery, c.painter(con))
+	case c.JSON:
 		encoder := json.NewEncoder(con.out)
-		if !c.Watch {
-			encoder.SetIndent("", "  ")
-		}
+		encoder.SetIndent("", "  ")
 		return encoder.Encode(told)
 	}
-	text := renderStatus(told, time.Now())
-	if c.Watch && con.outIsTerminal() {
-		text = "\x1b[H\x1b[2J" + text // home, clear
-	}
-	_, err := fmt.Fprint(con.out, text)
+	_, err = fmt.Fprint(con.out, renderStatus(told, time.Now()))
 	return err
 }
 
-// outIsTerminal reports whether a person sees the output directly.
-func (con *console) outIsTerminal() bool {
+// painter chooses how --watch shows the status.
+func (c *statusCommand) painter(con *console) painter {
+	fd, terminal := con.outTerminal()
+	switch {
+	case c.JSON:
+		return jsonPainter{json.NewEncoder(con.out)}
+	case terminal:
+		return &screen{out: con.out, size: func() (width, height int, err error) { return term.GetSize(fd) }}
+	}
+	return &ticker{out: con.out, told: map[string]progressMark{}}
+}
+
+// outTerminal gives the terminal where a person sees the output directly.
+func (con *console) outTerminal() (fd int, ok bool) {
 	file, ok := con.out.(interface{ Fd() uintptr })
-	return ok && term.IsTerminal(int(file.Fd()))
+	if !ok {
+		return 0, false
+	}
+	fd = int(file.Fd())
+	return fd, term.IsTerminal(fd)
 }

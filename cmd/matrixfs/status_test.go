@@ -21,7 +21,7 @@ func TestStatusNeedsAMount(t *testing.T) {
 	}
 }
 
-// The table, and the table again every second. A name chosen to fool a
+// The table, and a line for each change. A name chosen to fool a
 // terminal does not.
 func TestStatusTable(t *testing.T) {
 	t.Parallel()
@@ -42,11 +42,18 @@ func TestStatusTable(t *testing.T) {
 		}
 	}
 	watch := start(t, alice.binary(), "status", "--state", alice.state, "--watch")
-	eventually(t, "--watch shows the table twice", func() bool {
-		return strings.Count(watch.out.String(), alice.mountpoint) >= 2
-	})
+	const line = "out evil[2Jtxt.exe: "
+	eventually(t, "--watch shows the offer", func() bool { return strings.Contains(watch.out.String(), line+"offered, 3.0 MiB, ") })
+	start(t, "rm", bob.incoming("evil[2Jtxt.exe")).succeeds()
+	eventually(t, "--watch shows its end", func() bool { return strings.Contains(watch.out.String(), line+"rejected") })
 	watch.signalAll(syscall.SIGINT)
-	watch.succeeds()
+	out := watch.succeeds()
+	if strings.ContainsAny(out, "\x1b\u202e") {
+		t.Errorf("--watch prints control characters: %q", out)
+	}
+	if strings.Count(out, line) > 4 { // once for each state
+		t.Errorf("--watch repeats itself:\n%s", out)
+	}
 }
 
 func TestLogout(t *testing.T) {

@@ -69,15 +69,25 @@ func doneText(s transfer.Status) string {
 	if s.Size < 0 {
 		return sizeText(max(s.Bytes, 0))
 	}
-	part := 0.0
+	part := partDone(s)
+	return fmt.Sprintf("%s %3.0f%%", barText(part, barWidth), 100*part)
+}
+
+// partDone is how much of a file of known size has arrived, from 0 to 1.
+func partDone(s transfer.Status) float64 {
 	switch {
 	case s.State == transfer.Delivered:
-		part = 1
+		return 1
 	case s.Size > 0:
-		part = min(max(float64(s.Bytes)/float64(s.Size), 0), 1)
+		return min(max(float64(s.Bytes)/float64(s.Size), 0), 1)
 	}
-	full := int(part * barWidth)
-	return fmt.Sprintf("%s%s %3.0f%%", strings.Repeat("#", full), strings.Repeat("-", barWidth-full), 100*part)
+	return 0
+}
+
+// barText draws the part of a bar of width columns.
+func barText(part float64, width int) string {
+	full := int(part * float64(width))
+	return strings.Repeat("#", full) + strings.Repeat("-", width-full)
 }
 
 // rateText is the speed of a transfer under way.
