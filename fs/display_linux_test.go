@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -46,11 +47,11 @@ func newDisplay(t testing.TB) *display {
 		t.Fatal(err)
 	}
 	d.env = []string{
-		"-u", "WAYLAND_DISPLAY", "-u", "XDG_CURRENT_DESKTOP", "DISPLAY=:" + strings.TrimSpace(string(b)),
+		"-u", "WAYLAND_DISPLAY", "-u", "XDG_CURRENT_DESKTOP", "-u", "SUDO_USER", "DISPLAY=:" + strings.TrimSpace(string(b)),
 		"HOME=" + home, "XDG_RUNTIME_DIR=" + runtime, "DBUS_SESSION_BUS_ADDRESS=unix:path=" + bus,
 		"XDG_CONFIG_HOME=" + home + "/.config", "XDG_CACHE_HOME=" + home + "/.cache",
 		"XDG_DATA_HOME=" + home + "/.local/share", "XDG_STATE_HOME=" + home + "/.local/state",
-		"LC_ALL=C.UTF-8",
+		"LC_ALL=C.UTF-8", "GSETTINGS_BACKEND=keyfile",
 		// What a file manager needs no part of: it would mount, and look for
 		// phones and cameras.
 		"GVFS_DISABLE_FUSE=1", "GVFS_REMOTE_VOLUME_MONITOR_IGNORE=1", "NO_AT_BRIDGE=1",
@@ -88,12 +89,13 @@ func (d *display) eventually(what string, ok func() bool) {
 	}
 }
 
-// window waits for the window with that title, and gives its number.
-func (d *display) window(title string) string {
+// window waits for a window whose title begins with a word, and gives its
+// number.
+func (d *display) window(word string) string {
 	d.t.Helper()
 	var id string
-	d.eventually("a window "+title, func() bool {
-		search := d.start("xdotool", "search", "--onlyvisible", "--name", "^"+regexp.QuoteMeta(title)+"$")
+	d.eventually("a window "+word, func() bool {
+		search := d.start("xdotool", "search", "--onlyvisible", "--name", "^"+regexp.QuoteMeta(word)+"( |$)")
 		if search.wait() != nil {
 			return false // there is none
 		}
@@ -103,11 +105,19 @@ func (d *display) window(title string) string {
 	return id
 }
 
-// press presses keys in a window.
+// spread makes a window as large as the screen.
+func (d *display) spread(window string) {
+	d.t.Helper()
+	d.start("xdotool", "windowmove", window, "0", "0", "windowsize", window, "100%", "100%").succeeds()
+}
+
+// press clicks into a window that fills the screen, near its corner, where no
+// file is, and presses keys, slowly.
 func (d *display) press(window string, keys ...string) {
 	d.t.Helper()
-	d.start("xdotool", append([]string{
-		"windowraise", window, "windowfocus", window, "key", "--clearmodifiers", "--delay", "50"}, keys...)...).succeeds()
+	d.start("xdotool", append([]string{"windowraise", window, "windowfocus", window,
+		"mousemove", strconv.Itoa(screenWidth - 100), strconv.Itoa(screenHeight - 80), "click", "1",
+		"key", "--clearmodifiers", "--delay", "300"}, keys...)...).succeeds()
 }
 
 // copied gives the names of the files that have been copied with Ctrl+C.

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/matrixfs/matrixfs/fs"
 	"github.com/matrixfs/matrixfs/transfer"
 )
 
@@ -32,14 +33,12 @@ type fileManager struct {
 	name string
 	// fresh is the flag that asks for a new window, if it takes one.
 	fresh []string
-	// title is what a window shows behind the name of its directory.
-	title string
 	home  map[string]string // its settings
 }
 
 // fileManagers are those that the tests use, with thumbnails on for all files.
 var fileManagers = []fileManager{
-	{"thunar", nil, " - Thunar", map[string]string{
+	{"thunar", nil, map[string]string{
 		".config/xfce4/xfconf/xfce-perchannel-xml/thunar.xml": `<?xml version="1.0"?>
 <channel name="thunar" version="1.0">
   <property name="misc-thumbnail-mode" type="string" value="THUNAR_THUMBNAIL_MODE_ALWAYS"/>
@@ -47,8 +46,13 @@ var fileManagers = []fileManager{
   <property name="last-show-hidden" type="bool" value="true"/>
 </channel>
 `}},
-	{"pcmanfm", []string{"--new-win"}, "", map[string]string{
+	{"pcmanfm", []string{"--new-win"}, map[string]string{
 		".config/libfm/libfm.conf": "[config]\nthumbnail_local=0\nthumbnail_max=102400\n[ui]\nshow_thumbnail=1\n"}},
+	{"nautilus", []string{"--new-window"}, map[string]string{
+		".config/glib-2.0/settings/keyfile": "[org/gnome/nautilus/preferences]\nshow-image-thumbnails='always'\nthumbnail-limit=uint64 4096\n"}},
+	{"dolphin", []string{"--new-window"}, map[string]string{
+		".config/kdeglobals": "[PreviewSettings]\nMaximumRemoteSize=104857600\n",
+		".local/share/dolphin/view_properties/global/.directory": "[Dolphin]\nPreviewsShown=true\nVersion=4\n"}},
 }
 
 // chosenManagers gives those that MATRIXFS_TEST_MANAGERS names, or those that
@@ -76,11 +80,8 @@ func TestDesktopManagers(t *testing.T) {
 	for _, m := range chosenManagers(t) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldWith(t, func(c *transfer.Config) { c.Lifetime = 10 * time.Minute })
-			d := newDisplay(t)
-			for name, content := range m.home {
-				d.write(name, content)
-			}
+			w, d := newWatchedWorld(t), newDisplay(t)
+			d.settle(m)
 			files := kindsOfFiles(t)
 			source := writeFiles(t, "source", files)
 			cps := w.offers(t, source, files)
@@ -88,12 +89,20 @@ func TestDesktopManagers(t *testing.T) {
 			d.looks(m, w.bob, files)
 			d.copiesOut(m, w.bob, files)
 			for name, cp := range cps {
-				t.Log("waiting for the cp of", name)
+				t.Log("the cp of", name)
 				cp.succeeds()
 			}
 			d.copiesIn(m, w, source, files)
 		})
 	}
+}
+
+// newWatchedWorld is two people whose windows are told of changes, and who are
+// in no hurry.
+func newWatchedWorld(t *testing.T) *world {
+	t.Helper()
+	return newWorldWith(t, func(c *transfer.Config) { c.Lifetime = 10 * time.Minute },
+		func(o *fs.Options) { o.Announce = crierIn(t.TempDir()) })
 }
 
 // offers makes alice offer the files, each with a cp that waits.
@@ -114,12 +123,20 @@ func (s *side) lists(t *testing.T) []string {
 	return strings.Fields(string(start(t, "ls", s.incoming).succeeds()))
 }
 
+// settle makes the settings of a file manager.
+func (d *display) settle(m fileManager) {
+	d.t.Helper()
+	for name, content := range m.home {
+		d.write(name, content)
+	}
+}
+
 // open opens a window at a directory, and gives its number.
 func (d *display) open(m fileManager, dir string) string {
 	d.t.Helper()
 	d.start(m.name, append(slices.Clone(m.fresh), dir)...)
-	window := d.window(filepath.Base(dir) + m.title)
-	d.start("xdotool", "windowmove", window, "0", "0", "windowsize", window, "100%", "100%").succeeds()
+	window := d.window(filepath.Base(dir))
+	d.spread(window)
 	return window
 }
 
@@ -178,14 +195,9 @@ func (d *display) copies(m fileManager, files map[string][]byte, from, to string
 	names := slices.Sorted(maps.Keys(files))
 	source := d.open(m, from)
 	d.eventually("all files are copied", func() bool {
+		// The window may not show all of them yet, or take them late.
 		d.press(source, "ctrl+a", "ctrl+c")
-		for range 10 {
-			if slices.Equal(slices.Sorted(slices.Values(d.copied())), names) {
-				return true
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
-		return false
+		return slices.Equal(slices.Sorted(slices.Values(d.copied())), names)
 	})
 	target := d.open(m, to)
 	d.eventually("a file is pasted", func() bool {
@@ -308,19 +320,23 @@ func zipped(b *bytes.Buffer, name, content string) error {
 // TestDesktopOfferAppears watches an open window: an offer shows up in it, and
 // goes again, without anybody asking the window to look.
 func TestDesktopOfferAppears(t *testing.T) {
-	t.Parallel()
-	w, d := newWorld(t), newDisplay(t)
-	thunar := fileManagers[0]
-	d.open(thunar, w.bob.incoming)
-	empty := d.screen()
-	source, _ := file(t, "example.doc", 100_000)
-	cp := start(t, "cp", source, w.alice.room)
-	// An icon and a name; the line below that counts the files is less.
-	const much, little = 500, 50
-	d.eventually("the window shows the offer", func() bool { return differing(empty, d.screen()) > much })
-	if states := w.bob.states(t); states["example.doc"] != transfer.Offered.String() {
-		t.Errorf("the offer is %v", states)
+	for _, m := range chosenManagers(t) {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			w, d := newWatchedWorld(t), newDisplay(t)
+			d.settle(m)
+			d.open(m, w.bob.incoming)
+			empty := d.screen()
+			source, _ := file(t, "example.doc", 100_000)
+			cp := start(t, "cp", source, w.alice.room)
+			// The name of a file and its icon are many pixels; a number in the
+			// line below that counts them is few.
+			d.eventually("the window shows the offer", func() bool { return differing(empty, d.screen()) > 500 })
+			if states := w.bob.states(t); states["example.doc"] != transfer.Offered.String() {
+				t.Errorf("the offers are %v", states)
+			}
+			cp.signal(syscall.SIGTERM)
+			d.eventually("the window is empty again", func() bool { return differing(empty, d.screen()) < 50 })
+		})
 	}
-	cp.signal(syscall.SIGTERM)
-	d.eventually("the window is empty again", func() bool { return differing(empty, d.screen()) < little })
 }
