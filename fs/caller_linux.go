@@ -22,6 +22,16 @@ func (c caller) program() string {
 	return strings.TrimSuffix(string(b), "\n")
 }
 
+// arguments gives the arguments of the thread's program. Not for one that may
+// have files of the mount in its memory: reading this could wait for it.
+func (c caller) arguments() []string {
+	b, err := os.ReadFile(c.proc("cmdline"))
+	if err != nil {
+		return nil
+	}
+	return strings.Split(string(b), "\x00")
+}
+
 // process is the number of the thread's process.
 func (c caller) process() int {
 	b, err := os.ReadFile(c.proc("status"))

@@ -8,6 +8,8 @@ package fs
 
 func (c caller) program() string { return "" }
 
+func (c caller) arguments() []string { return nil }
+
 func (c caller) process() int { return int(c) }
 
 func (c caller) ending() ending { return ending{} }

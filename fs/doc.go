@@ -12,7 +12,8 @@
 //
 // CREATE makes an outbound (a directory entry) with a stream (a
 // transfer.Outgoing and how far it has been written). WRITE appends to the
-// stream, and waits while the window of the transfer is full. FLUSH, which
+// stream, and waits while the window of the transfer is full. It may also go
+// back, as far as the bytes have not left (goback.go). FLUSH, which
 // close(2) sends, waits until the peer has acknowledged everything, and
 // returns the truth: so cp succeeds exactly if the file arrived. The end of
 // the file is the FLUSH after which nobody holds it (closer_linux.go). A writer that
@@ -70,8 +71,9 @@
 // root.mu, then room.mu or inbox.mu, then outbound.mu, then stream.mu.
 // announcer.mu is held alone, and none is while the crier is waited for. The
 // locks of inbound, receiver, policy and xattrs are held alone. Locks of package
-// transfer, and of what implements Rooms, come last. No lock of this package is held while anything waits for the network.
-// The turn of a stream is not a lock but a place in a queue, waited for with a
+// transfer, and of what implements Rooms, come last. No lock of this package is
+// held while anything waits for the network. The turn of a stream is not a lock
+// but a place in a queue, waited for with a
 // context.
 //
 // # Limitations
@@ -101,9 +103,11 @@
 //     catches does not end its wait for a mapped page.
 //   - On macOS and FreeBSD the program builds, and what needs /proc is missing
 //     (caller_other.go, mountpoint_other.go).
-//   - What was sent can't be changed or read back.
 //   - While something is being announced, the mount is in use for as long as a
 //     system call takes: unmounting from outside can find it busy, once.
+//   - What was sent can't be changed or read back. A program that tries to
+//     change it loses the whole offer, because what it writes is not what it
+//     wants to send.
 //
 // # POSIX
 //

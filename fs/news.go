@@ -311,7 +311,7 @@ func (r *room) news(path string) (list []*announcement) {
 			list = append(list, r.vanished(path, name, o))
 		case now != o:
 			r.told[name] = now
-		case o.current() != o.toldEnd && o.current().out.Status().State == transfer.Delivered:
+		case o.current() != o.toldEnd && o.current().status().State == transfer.Delivered:
 			list = append(list, r.altered(path, name, o))
 		}
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // outbound is a file that is being sent, or was delivered: an entry of a room.
-// A program that overwrites it starts a new offer, and thus a new stream.
+// A program that overwrites it starts a new offer, and thus a new body.
 type outbound struct {
 	node
 	room *room
@@ -24,16 +24,16 @@ type outbound struct {
 	// mu guards all below.
 	mu     sync.Mutex
 	name   string // in the room; temporary, it may be
-	stream *stream
+	body   body
 	meta   meta
 	open   int // descriptors for writing
 	closes int // how many closes have begun
-	// writers are the processes that have written to stream; lastWriter is
+	// writers are the processes that have written to body; lastWriter is
 	// the thread that did last.
 	writers    map[int]bool
 	lastWriter caller
 
-	toldEnd *stream // that watchers know to be delivered; guarded by room.mu
+	toldEnd body // that watchers know to be delivered; guarded by room.mu
 }
 
 // meta is what chmod, chown and touch set. Nothing here depends on it.
@@ -53,19 +53,19 @@ var (
 	_ gofs.NodeSetattrer = (*outbound)(nil)
 )
 
-func newOutbound(r *room, name string, mode uint32, out *transfer.Outgoing) *outbound {
+func newOutbound(r *room, name string, mode uint32, b body) *outbound {
 	now := time.Now()
 	return &outbound{
-		node: node{m: r.m}, room: r, name: name, stream: newStream(out),
+		node: node{m: r.m}, room: r, name: name, body: b,
 		meta: meta{mode: mode & 0o777, uid: r.m.uid, gid: r.m.gid, atime: now, mtime: now},
 	}
 }
 
-// current gives the stream that is being written.
-func (o *outbound) current() *stream {
+// current gives the body that is being written.
+func (o *outbound) current() body {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.stream
+	return o.body
 }
 
 // identity is how the file shows under /proc.
@@ -77,7 +77,7 @@ func (o *outbound) identity() identity {
 
 // failed reports whether the file was not and will not be delivered: such an
 // entry is not listed.
-func (o *outbound) failed() bool { return o.current().out.Err() != nil }
+func (o *outbound) failed() bool { return o.current().err() != nil }
 
 // rename gives the file the name that the peer will see, if it is not too
 // late.
@@ -85,7 +85,7 @@ func (o *outbound) rename(name string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.name = name
-	o.stream.out.SetName(offeredName(name))
+	o.body.rename(name)
 }
 
 // Getattr implements gofs.NodeGetattrer.
@@ -101,7 +101,7 @@ func (o *outbound) attr(a *fuse.Attr) {
 	a.Mode = unix.S_IFREG | o.m.permissions(o.meta.mode)
 	a.Uid, a.Gid = o.meta.uid, o.meta.gid
 	a.Nlink = 1
-	a.Size = uint64(o.stream.extent())
+	a.Size = uint64(o.body.extent())
 	a.Blocks = (a.Size + 511) / 512
 	a.Blksize = maxWrite
 	a.SetTimes(&o.meta.atime, &o.meta.mtime, &o.meta.mtime)
@@ -150,36 +150,51 @@ func (o *outbound) setMeta(in *fuse.SetAttrIn) {
 func (o *outbound) truncate(size int64, own bool) error {
 	s := o.current()
 	if size > 0 || !s.isEnded() {
-		err := s.resize(size)
-		if errors.Is(err, errBehind) && !own {
+		if !own && !s.isAhead(size) {
 			return syscall.EBUSY // somebody else is writing it
+		}
+		err := s.resize(size)
+		if err != nil && !errors.Is(err, syscall.EBUSY) && (own || s.extent() == 0) {
+			o.spoil(s)
 		}
 		return err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
-	case o.stream != s:
+	case o.body != s:
 		return syscall.EBUSY // somebody else was quicker
 	case o.open == 0 && s.extent() > 0:
 		return errSent // truncate(2): nobody would ever close it
 	case o.open == 0:
 		return nil
 	}
-	out, err := o.m.options.Exchange.Offer(o.room.id, offeredName(o.name))
+	b, err := o.room.newBody(offeredName(o.name))
 	if err != nil {
 		return err
 	}
-	o.stream = newStream(out)
+	o.body = b
 	o.writers, o.lastWriter, o.meta.dated = nil, 0, false
 	return nil
 }
 
+// spoil cancels the offer of a file that could not be changed as its program
+// wants: it is not what that means to send, and many programs close it in good
+// order all the same.
+func (o *outbound) spoil(s body) {
+	if !s.isFinishing() {
+		s.cancel()
+	}
+}
+
 // Open implements gofs.NodeOpener. What was sent is not kept, so it can't be
-// read.
+// read; a program may read what it is writing, as far as it is still here.
 func (o *outbound) Open(_ context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	if flags&unix.O_ACCMODE == unix.O_RDONLY {
-		return nil, 0, syscall.EACCES
+		if o.current().isEnded() {
+			return nil, 0, syscall.EACCES
+		}
+		return &reviewer{o}, senderFlags, 0
 	}
 	o.room.relist(o)
 	return o.newSender(), senderFlags, 0
@@ -241,10 +256,38 @@ func (o *outbound) held(c caller) bool {
 func (o *outbound) release() {
 	o.mu.Lock()
 	o.open--
-	abandoned := o.open == 0 && !o.stream.isEnded()
-	s := o.stream
+	last, b := o.open == 0, o.body
 	o.mu.Unlock()
-	if abandoned {
-		s.out.Cancel()
+	if last {
+		b.release()
 	}
+}
+
+// reviewer is an open descriptor of a file being sent that can only be read.
+type reviewer struct{ file *outbound }
+
+var (
+	_ gofs.FileReader  = (*reviewer)(nil)
+	_ gofs.FileFsyncer = (*reviewer)(nil)
+)
+
+// Read implements gofs.FileReader.
+func (h *reviewer) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	return h.file.readBack(dest, off)
+}
+
+// Fsync implements gofs.FileFsyncer: sync(1) opens a file only to read.
+func (h *reviewer) Fsync(context.Context, uint32) syscall.Errno { return h.file.fsync() }
+
+// readBack reads what was written. What has left can't be read: that is not an
+// error of the disk, so it is not EIO.
+func (o *outbound) readBack(dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	n, err := o.current().read(dest, off)
+	if errors.Is(err, transfer.ErrBehind) {
+		return nil, syscall.EACCES
+	}
+	if err != nil {
+		return nil, o.m.errno(err)
+	}
+	return fuse.ReadResultData(dest[:n]), 0
 }

@@ -154,18 +154,29 @@ func (r *room) Create(op context.Context, name string, flags, mode uint32, out *
 	if r.findLocked(name) != nil {
 		return nil, nil, 0, syscall.EEXIST
 	}
-	offer, err := r.m.options.Exchange.Offer(r.id, offeredBy(callerOf(op).program(), name))
+	b, err := r.newBody(callerOf(op).offers(name))
 	if err != nil {
 		return nil, nil, 0, r.m.errno(err)
 	}
-	o := newOutbound(r, name, mode, offer)
+	o := newOutbound(r, name, mode, b)
 	inode := r.m.adopt(o, unix.S_IFREG)
 	r.files[name] = o
 	if r.told != nil {
 		r.told[name] = o
 	}
 	o.attr(&out.Attr)
-	return inode, o.newSender(), senderFlags, 0
+	h := o.newSender()
+	h.probe = callerOf(op).probes(name)
+	return inode, h, senderFlags, 0
+}
+
+// newBody makes the body of a file that is offered under a name.
+func (r *room) newBody(name string) (body, error) {
+	out, err := r.m.options.Exchange.Offer(r.id, name)
+	if err != nil {
+		return nil, err
+	}
+	return newStream(out), nil
 }
 
 // Unlink implements gofs.NodeUnlinker: it cancels what is being sent, and
@@ -182,7 +193,7 @@ func (r *room) Unlink(op context.Context, name string) syscall.Errno {
 	if o == nil {
 		return syscall.ENOENT
 	}
-	o.current().out.Cancel()
+	o.current().cancel()
 	return 0
 }
 
@@ -209,7 +220,7 @@ func (r *room) Rename(_ context.Context, name string, to gofs.InodeEmbedder, new
 	case old != nil && flags&renameNoReplace != 0:
 		return syscall.EEXIST
 	case old != nil:
-		old.current().out.Cancel()
+		old.current().cancel()
 	}
 	delete(r.files, name)
 	r.files[newName] = o
@@ -226,6 +237,6 @@ func (r *room) abandon() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, o := range r.files {
-		o.current().out.Cancel()
+		o.current().cancel()
 	}
 }

@@ -28,6 +28,8 @@ type sender struct {
 	file *outbound
 	// wrote: something was written through it.
 	wrote atomic.Bool
+	// probe: the file is made to see whether that is possible.
+	probe bool
 }
 
 var (
@@ -39,9 +41,9 @@ var (
 	_ gofs.FileReleaser  = (*sender)(nil)
 )
 
-// Read implements gofs.FileReader. What was sent is not kept.
-func (*sender) Read(context.Context, []byte, int64) (fuse.ReadResult, syscall.Errno) {
-	return nil, syscall.EACCES
+// Read implements gofs.FileReader.
+func (h *sender) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	return h.file.readBack(dest, off)
 }
 
 // Write implements gofs.FileWriter.
@@ -49,8 +51,8 @@ func (h *sender) Write(op context.Context, p []byte, off int64) (uint32, syscall
 	o, c := h.file, callerOf(op)
 	s := o.current()
 	if o.remember(c) {
-		if size, ok := o.m.sourceSize(c, o.identity(), int64(len(p))); ok && off == 0 && s.untouched() {
-			s.out.SetSize(size)
+		if size, ok := o.m.sourceSize(c, o.identity(), int64(len(p))); ok && off == 0 && s.extent() == 0 {
+			s.hint(size)
 		}
 	}
 	ctx, cancel := o.m.waiting(op)
@@ -59,8 +61,11 @@ func (h *sender) Write(op context.Context, p []byte, off int64) (uint32, syscall
 	n, err := s.write(ctx, p, off)
 	if op.Err() != nil && c.condemned() {
 		// Many programs catch the signal, and close the file in good order.
-		s.out.Cancel()
+		s.cancel()
 		return 0, syscall.EINTR
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		o.spoil(s)
 	}
 	return uint32(n), o.m.errno(err)
 }
@@ -69,12 +74,14 @@ func (h *sender) Write(op context.Context, p []byte, off int64) (uint32, syscall
 // error so far. It does not wait for the peer, because the kernel holds the
 // lock of the inode meanwhile; close does. A file whose name is yet to come
 // (GLib: FSYNC, then RENAME) is not announced under another.
-func (h *sender) Fsync(context.Context, uint32) syscall.Errno {
-	s := h.file.current()
-	if _, known := finalName(h.file.identity().name); known && !s.untouched() {
-		s.out.Invite()
+func (h *sender) Fsync(context.Context, uint32) syscall.Errno { return h.file.fsync() }
+
+func (o *outbound) fsync() syscall.Errno {
+	s := o.current()
+	if _, known := finalName(o.identity().name); known && s.extent() != 0 {
+		s.announce()
 	}
-	return h.file.m.errno(s.out.Err())
+	return o.m.errno(s.err())
 }
 
 // Allocate implements gofs.FileAllocater. What has not been written is zeros
@@ -88,9 +95,9 @@ func (h *sender) Allocate(_ context.Context, off, length uint64, mode uint32) sy
 	case end < 0:
 		return syscall.EFBIG
 	case mode&(fallocPunchHole|fallocZeroRange) != 0 && !s.isAhead(int64(off)):
-		return syscall.ESPIPE
+		return h.file.m.errno(s.erase(int64(off), min(int64(length), s.extent()-int64(off))))
 	case mode&fallocKeepSize != 0 || end <= s.extent():
-		return h.file.m.errno(s.out.Err())
+		return h.file.m.errno(s.err())
 	}
 	return h.file.m.errno(s.resize(end))
 }
@@ -108,8 +115,10 @@ func (h *sender) Flush(op context.Context) syscall.Errno {
 	case end.executing:
 		return h.leave(s)
 	case end.failed && (!held || o.wroteBy(c)):
-		s.out.Cancel()
+		s.cancel()
 		return syscall.EINTR // nobody is there to see it
+	case h.probe && !held && s.extent() == 0:
+		return 0 // and nobody will hear of it
 	case !h.wrote.Load() && (held || s.isFinishing()), held && end.exiting:
 		return 0 // a shell has moved its descriptor, touch is done, …
 	case held:
@@ -122,13 +131,13 @@ func (h *sender) Flush(op context.Context) syscall.Errno {
 
 // wait waits for the peer. If the process is to die first, that cancels the
 // offer.
-func (h *sender) wait(op context.Context, s *stream, until func(context.Context) error) syscall.Errno {
+func (h *sender) wait(op context.Context, s body, until func(context.Context) error) syscall.Errno {
 	ctx, cancel := h.file.m.patient(op)
 	defer cancel()
 	err := until(ctx)
 	if errors.Is(err, context.Canceled) && h.file.m.closing.Err() == nil {
-		s.out.Cancel()
-		err = s.out.Err() // dd takes EINTR from close for success
+		s.cancel()
+		err = s.err() // dd takes EINTR from close for success
 	}
 	return h.file.m.errno(err)
 }
@@ -136,7 +145,7 @@ func (h *sender) wait(op context.Context, s *stream, until func(context.Context)
 // leave finishes the file without the process, which becomes another program.
 // Nobody can tell it of an error any more, and whoever looks at it waits for as
 // long as this takes.
-func (h *sender) leave(s *stream) syscall.Errno {
+func (h *sender) leave(s body) syscall.Errno {
 	m := h.file.m
 	s.conclude() // before Release comes, and takes it for abandoned
 	m.background.Go(func() { _ = s.finish(m.closing) })
@@ -146,7 +155,7 @@ func (h *sender) leave(s *stream) syscall.Errno {
 // outlive finishes the file for a process that is ending, and can't be killed
 // any more. It waits for an answer to the offer for a short time only; once
 // there is one, the rest comes to an end by itself.
-func (h *sender) outlive(s *stream) syscall.Errno {
+func (h *sender) outlive(s body) syscall.Errno {
 	m := h.file.m
 	done := make(chan error, 1)
 	m.background.Go(func() { done <- s.finish(m.closing) })
@@ -157,7 +166,7 @@ func (h *sender) outlive(s *stream) syscall.Errno {
 		return m.errno(err)
 	case <-patience.C:
 	}
-	if state := s.out.Status().State; state == transfer.Preparing || state == transfer.Offered {
+	if state := s.status().State; state == transfer.Preparing || state == transfer.Offered {
 		return 0
 	}
 	return m.errno(<-done)

@@ -29,17 +29,14 @@ const (
 	piece = 64 << 10
 )
 
-var (
-	// errBehind: a write to a place before the end of what was written.
-	errBehind = errors.New("what has been sent can't be changed")
-	// errSent: a write after the end of the file.
-	errSent = errors.New("the file has been sent")
-)
+// errSent: a write after the end of the file.
+var errSent = errors.New("the file has been sent")
 
-// stream is the bytes of one outgoing file: it turns writes at offsets into
-// an unbroken sequence. It is safe for concurrent use.
+// stream is the content of a file that leaves while it is being written: it
+// turns writes at offsets into an unbroken sequence. What has not left yet can
+// be changed. It is safe for concurrent use.
 type stream struct {
-	out *transfer.Outgoing
+	offer
 	// turn has a place for whoever hands bytes to out, one at a time.
 	turn chan struct{}
 
@@ -52,10 +49,9 @@ type stream struct {
 	size int64
 	// announced: out has been told the size, because somebody has set it.
 	announced bool
-	// queue is what has been accepted but not handed to out: gaps, and what
-	// came with a WRITE that has given way. queued is how much of it is no gap.
-	queue  []segment
-	queued int
+	// queue is what has been accepted but not handed to out. Whoever takes
+	// anything out of it, or changes it, has the turn.
+	queue queue
 	// ended: there are no writes any more.
 	ended bool
 	// crowded is until when a WRITE waits no longer than a slice; giveWay ends
@@ -64,16 +60,8 @@ type stream struct {
 	giveWay context.CancelFunc
 }
 
-// segment is a run of zeros, and then some bytes.
-type segment struct {
-	zeros int64
-	data  []byte
-}
-
-var zeros [piece]byte
-
 func newStream(out *transfer.Outgoing) *stream {
-	return &stream{out: out, turn: make(chan struct{}, 1)}
+	return &stream{offer: offer{out}, turn: make(chan struct{}, 1)}
 }
 
 // write accepts bytes of p at off, and returns how many: all, unless somebody
@@ -81,7 +69,20 @@ func newStream(out *transfer.Outgoing) *stream {
 // Then it accepts at least one byte, so that a program sees a short write and
 // comes again. When ctx ends before anything is accepted, it returns ctx.Err().
 func (s *stream) write(ctx context.Context, p []byte, off int64) (int, error) {
-	if err := s.seek(off); err != nil || len(p) == 0 {
+	n, err := s.overwrite(ctx, p, off)
+	if err != nil || n == len(p) {
+		return n, err
+	}
+	k, err := s.append(ctx, p[n:], off+int64(n))
+	if n > 0 {
+		err = nil // the next write will see it
+	}
+	return n + k, err
+}
+
+// append accepts bytes at the end, or after a gap.
+func (s *stream) append(ctx context.Context, p []byte, off int64) (int, error) {
+	if err := s.seek(off); err != nil {
 		return 0, err
 	}
 	brief, cancel := s.stay(ctx)
@@ -103,12 +104,12 @@ func (s *stream) write(ctx context.Context, p []byte, off int64) (int, error) {
 func (s *stream) putOff(p []byte, need bool) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := min(len(p), max(maxQueue-s.queued, 0))
+	n := min(len(p), max(maxQueue-s.queue.held, 0))
 	if n == 0 && need {
 		n = 1
 	}
 	if n > 0 {
-		s.enqueueLocked(segment{data: p[:n]})
+		s.enqueue(segment{data: p[:n]})
 	}
 	return n
 }
@@ -139,7 +140,7 @@ func (s *stream) nudge() {
 
 // sliceLocked is how long a WRITE may wait now. mu is held.
 func (s *stream) sliceLocked() time.Duration {
-	return slice + (maxSlice-slice)*time.Duration(min(s.queued, maxQueue))/maxQueue
+	return slice + (maxSlice-slice)*time.Duration(min(s.queue.held, maxQueue))/maxQueue
 }
 
 // seek moves the end to off. What is skipped will be zeros.
@@ -151,11 +152,11 @@ func (s *stream) seek(off int64) error {
 	defer s.mu.Unlock()
 	switch {
 	case off < s.end:
-		return errBehind
+		return transfer.ErrBehind // somebody else was quicker
 	case s.ended:
 		return errSent
 	case off > s.end:
-		s.enqueueLocked(segment{zeros: off - s.end})
+		s.enqueue(segment{zeros: off - s.end})
 	}
 	return nil
 }
@@ -205,15 +206,10 @@ func (s *stream) advance(n int64) {
 	}
 }
 
-// enqueueLocked appends to the queue; it copies the data. mu is held.
-func (s *stream) enqueueLocked(g segment) {
-	s.advance(g.zeros + int64(len(g.data)))
-	s.queued += len(g.data)
-	if last := len(s.queue) - 1; last >= 0 && g.zeros == 0 {
-		s.queue[last].data = append(s.queue[last].data, g.data...)
-		return
-	}
-	s.queue = append(s.queue, segment{g.zeros, append([]byte(nil), g.data...)})
+// enqueue appends to the queue. mu is held.
+func (s *stream) enqueue(g segment) {
+	s.queue.push(g)
+	s.advance(g.length())
 }
 
 // drain hands the queue to the transfer. The caller has the turn.
@@ -235,36 +231,22 @@ func (s *stream) drain(ctx context.Context) error {
 func (s *stream) next() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.queue) == 0 {
-		return nil
-	}
-	first := s.queue[0]
-	if first.zeros > 0 {
-		return zeros[:min(first.zeros, piece)]
-	}
-	return first.data[:min(len(first.data), piece)]
+	return s.queue.next()
 }
 
 // pop removes n bytes of the piece that next gave.
 func (s *stream) pop(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	first := &s.queue[0]
-	if first.zeros > 0 {
-		first.zeros -= int64(n)
-	} else {
-		first.data = first.data[n:]
-		s.queued -= n
-	}
-	if first.zeros == 0 && len(first.data) == 0 {
-		s.queue = s.queue[1:]
-	}
+	s.queue.pop(n)
 }
 
-// resize makes the file n bytes long, as ftruncate does. What has been
-// accepted can't be cut off.
+// resize makes the file n bytes long, as ftruncate does. It never waits.
 func (s *stream) resize(n int64) error {
 	if err := s.out.Err(); err != nil {
+		return err
+	}
+	if err := s.cut(n); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -272,8 +254,6 @@ func (s *stream) resize(n int64) error {
 	switch {
 	case n == s.size:
 		return nil
-	case n < s.end:
-		return errBehind
 	case s.ended:
 		return errSent
 	}
@@ -301,9 +281,6 @@ func (s *stream) isAhead(off int64) bool {
 	defer s.mu.Unlock()
 	return off >= s.end
 }
-
-// untouched reports whether nothing has been written, and no size been set.
-func (s *stream) untouched() bool { return s.extent() == 0 }
 
 // sync waits until the peer has everything written so far.
 func (s *stream) sync(ctx context.Context) error {
@@ -339,7 +316,7 @@ func (s *stream) conclude() {
 	defer s.mu.Unlock()
 	s.ended = true
 	if s.size > s.end {
-		s.enqueueLocked(segment{zeros: s.size - s.end})
+		s.enqueue(segment{zeros: s.size - s.end})
 	}
 }
 
@@ -354,4 +331,20 @@ func (s *stream) isFinishing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ended
+}
+
+// release cancels a file that nobody has finished.
+func (s *stream) release() {
+	if !s.isEnded() {
+		s.cancel()
+	}
+}
+
+// erase makes a part of the file zeros, which it is where nothing has been
+// written.
+func (s *stream) erase(off, _ int64) error {
+	if !s.isAhead(off) {
+		return transfer.ErrBehind
+	}
+	return s.err()
 }

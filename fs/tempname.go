@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"path"
 	"strings"
 	"unicode"
 )
@@ -51,12 +52,47 @@ func rsyncName(name string, sure bool) (string, bool) {
 	return rest[:dot], true
 }
 
+// offers is offeredName for a file that the thread's program makes.
+func (c caller) offers(name string) string {
+	program := c.program()
+	if program == "zip" && isZipTemp(name) {
+		return zipName(c.arguments())
+	}
+	return offeredBy(program, name)
+}
+
+// probes reports whether the thread's program makes a file of that name to see
+// whether it can, and removes it again: zip does that with the archive, and vim
+// with this number, before it writes under another name.
+func (c caller) probes(name string) bool {
+	switch c.program() {
+	case "zip":
+		return !isZipTemp(name)
+	case "vim", "vi", "nvim", "vim.basic", "vim.tiny":
+		return name == "4913"
+	}
+	return false
+}
+
+func isZipTemp(name string) bool { return strings.HasPrefix(name, "zi") && len(name) == 8 }
+
 // offeredBy is offeredName for a file that a program makes.
 func offeredBy(program, name string) string {
 	if final, ok := rsyncName(name, program == "rsync"); ok {
 		name = final
 	}
 	return offeredName(name)
+}
+
+// zipName gives the name of the archive that zip makes. It writes and closes it
+// under a name that says nothing.
+func zipName(arguments []string) string {
+	for _, a := range arguments {
+		if strings.HasSuffix(a, ".zip") && !strings.HasPrefix(a, "-") {
+			return offeredName(path.Base(a))
+		}
+	}
+	return noName
 }
 
 // offeredName is the name under which a file is offered to the room.

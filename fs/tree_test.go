@@ -108,26 +108,6 @@ func TestForbidden(t *testing.T) {
 	}
 }
 
-// TestBackward: a write that goes back fails while the file is being written.
-func TestBackward(t *testing.T) {
-	w := newWorld(t)
-	const python = `
-import os,sys
-f = os.open(sys.argv[1], os.O_RDWR|os.O_CREAT)
-os.ftruncate(f, 0)
-os.write(f, b"x"*1000)
-os.ftruncate(f, 1000)
-for attempt in lambda: os.pwrite(f, b"y", 10), lambda: os.ftruncate(f, 10), lambda: os.pread(f, 10, 0):
-    try: attempt(); print("succeeded")
-    except OSError as e: print(e.strerror)
-os.close(f)`
-	p := start(t, "python3", "-c", python, filepath.Join(w.alice.room, "x"))
-	w.bob.takes("x", slices.Repeat([]byte("x"), 1000))
-	if out := string(p.succeeds()); out != "Illegal seek\nIllegal seek\nPermission denied\n" {
-		t.Errorf("%s", out)
-	}
-}
-
 // TestRename gives a file its name before it is announced.
 func TestRename(t *testing.T) {
 	w := newWorld(t)

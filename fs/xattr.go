@@ -48,6 +48,7 @@ func describe(s transfer.Status, sender, receiver transfer.Peer) []attribute {
 		{"state", s.State.String()},
 		{"bytes", strconv.FormatInt(s.Bytes, 10)},
 		{"size", known(s.Size)},
+		{"sha256", s.SHA256},
 		{"rate", strconv.FormatFloat(s.Rate, 'f', 0, 64)},
 		{"path", s.Path},
 		{"expiry", date(s.Expires)},
@@ -218,7 +219,7 @@ var (
 )
 
 func (o *outbound) describe() []attribute {
-	s := o.current().out.Status()
+	s := o.current().status()
 	return describe(s, o.m.options.Self, s.Peer)
 }
 
