@@ -6,7 +6,9 @@ import (
 	"github.com/matrixfs/matrixfs/transfer"
 )
 
-// body is the content of a file being sent, and what becomes of it. Only write, sync and finish wait; with the context's
+// body is the content of a file being sent, and what becomes of it. There are
+// two kinds: a stream leaves while it is being written, and a spooled is
+// written to disk first. Only write, sync and finish wait; with the context's
 // error if that ends first.
 type body interface {
 	content
@@ -62,7 +64,10 @@ type offering interface {
 	status() transfer.Status
 }
 
-var _ body = (*stream)(nil)
+var (
+	_ body = (*stream)(nil)
+	_ body = (*spooled)(nil)
+)
 
 // offer is the offering of a body to a room.
 type offer struct{ out *transfer.Outgoing }

@@ -19,6 +19,11 @@
 // the file is the FLUSH after which nobody holds it (closer_linux.go). A writer that
 // was killed or failed cancels the offer.
 //
+// Where the mount has a SpoolDir, the outbound has a spooled instead of the
+// stream: a file on disk, which is handed to the transfer at the end. Files that
+// programs make beside the one they work on, and remove again (.x.swp,
+// x-journal), are never offered: a spooled without a transfer.
+//
 // # How a file comes in
 //
 // An entry of incoming/ is an inbound around a transfer.Incoming. The first
@@ -68,12 +73,12 @@
 //
 // # Lock order
 //
-// root.mu, then room.mu or inbox.mu, then outbound.mu, then stream.mu.
-// announcer.mu is held alone, and none is while the crier is waited for. The
-// locks of inbound, receiver, policy and xattrs are held alone. Locks of package
-// transfer, and of what implements Rooms, come last. No lock of this package is
-// held while anything waits for the network. The turn of a stream is not a lock
-// but a place in a queue, waited for with a
+// root.mu, then room.mu or inbox.mu, then outbound.mu, then stream.mu or
+// spooled.mu, then store.mu. announcer.mu is held alone, and none is while the
+// crier is waited for. The locks of inbound, receiver, policy and xattrs are held
+// alone. Locks of package transfer, and of what implements Rooms, come last. No
+// lock of this package is held while anything waits for the network. The turn of
+// a stream or a spooled is not a lock but a place in a queue, waited for with a
 // context.
 //
 // # Limitations
@@ -107,7 +112,10 @@
 //     system call takes: unmounting from outside can find it busy, once.
 //   - What was sent can't be changed or read back. A program that tries to
 //     change it loses the whole offer, because what it writes is not what it
-//     wants to send.
+//     wants to send. With SpoolDir, what a program writes through a mapping after
+//     it has closed its last descriptor is lost.
+//   - With SpoolDir, a close that leaves another writer says nothing of the
+//     peer; the last one does.
 //
 // # POSIX
 //

@@ -51,6 +51,12 @@ type Options struct {
 	// watchers of the tree (inotify) of what changes by itself, as file managers
 	// need; nil: nobody is told. It has no effect but on Linux.
 	Announce func() *exec.Cmd
+	// SpoolDir, if set, is where files are written before they are offered:
+	// then programs can write them in any order. It is made if need be.
+	SpoolDir string
+	// SpoolSize bounds the bytes there, of all files together; 0 means
+	// transfer.DefaultCacheSize.
+	SpoolSize int64
 	// Logger gets what can't be returned as an error; nil discards it.
 	Logger *slog.Logger
 	// AllowOther lets every user of this machine do in the mount what its own
@@ -69,6 +75,7 @@ type Mounted struct {
 	announcer *announcer // nil: nothing is announced
 	kernel    *kernelSide
 	policy    *policy
+	spool     *store    // nil where files leave while they are being written
 	device    uint32    // the minor device number, which names the connection
 	started   time.Time // when it was mounted
 	uid, gid  uint32
@@ -116,6 +123,11 @@ func mount(o Options) (*Mounted, error) {
 		options: o, log: o.Logger, point: point, started: time.Now(),
 		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), served: make(chan struct{}),
 	}
+	if o.SpoolDir != "" {
+		if m.spool, err = newStore(o.SpoolDir, o.SpoolSize); err != nil {
+			return nil, err
+		}
+	}
 	m.inode.Store(firstInode())
 	m.closing, m.shut = context.WithCancel(context.Background())
 	m.policy = &policy{readers: o.Readers, ask: o.Ask, log: o.Logger, told: map[string]bool{}}
@@ -149,6 +161,7 @@ func (m *Mounted) serve() error {
 		m.shut()
 		m.root.close()
 		m.background.Wait()
+		m.spool.wait()
 	}()
 	// The mount is there; what is asked of it waits until Serve runs. WaitMount
 	// would open a file in it: a process that is killed while it waits for

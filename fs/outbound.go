@@ -182,7 +182,7 @@ func (o *outbound) truncate(size int64, own bool) error {
 // wants: it is not what that means to send, and many programs close it in good
 // order all the same.
 func (o *outbound) spoil(s body) {
-	if !s.isFinishing() {
+	if !s.isFinishing() && !o.isPrivate() {
 		s.cancel()
 	}
 }
@@ -198,6 +198,19 @@ func (o *outbound) Open(_ context.Context, flags uint32) (gofs.FileHandle, uint3
 	}
 	o.room.relist(o)
 	return o.newSender(), senderFlags, 0
+}
+
+// isPrivate reports whether the file is never offered.
+func (o *outbound) isPrivate() bool {
+	b, ok := o.current().(*spooled)
+	return ok && b.out == nil
+}
+
+// isOpen reports whether a program has the file open for writing.
+func (o *outbound) isOpen() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.open > 0
 }
 
 // newSender counts one more descriptor for writing.

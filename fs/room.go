@@ -143,7 +143,7 @@ func (r *room) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
 // Create implements gofs.NodeCreater: it offers a file to the room. Nobody is
 // told before there are bytes.
 func (r *room) Create(op context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
-	if r.current().Refused != "" || keptPrivate(name) {
+	if r.current().Refused != "" {
 		return nil, nil, 0, syscall.EACCES
 	}
 	if flags&unix.O_ACCMODE == unix.O_RDONLY {
@@ -154,7 +154,13 @@ func (r *room) Create(op context.Context, name string, flags, mode uint32, out *
 	if r.findLocked(name) != nil {
 		return nil, nil, 0, syscall.EEXIST
 	}
-	b, err := r.newBody(callerOf(op).offers(name))
+	var b body
+	var err error
+	if r.isPrivate(name) {
+		b, err = r.newPrivate()
+	} else {
+		b, err = r.newBody(callerOf(op).offers(name))
+	}
 	if err != nil {
 		return nil, nil, 0, r.m.errno(err)
 	}
@@ -176,7 +182,29 @@ func (r *room) newBody(name string) (body, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newStream(out), nil
+	if r.m.spool == nil {
+		return newStream(out), nil
+	}
+	return newSpooled(r.m.spool, out), nil
+}
+
+// newPrivate makes the body of a file that is never offered. There is a place
+// for it only where files are on disk.
+func (r *room) newPrivate() (body, error) {
+	if r.m.spool == nil {
+		return nil, syscall.EACCES
+	}
+	return newSpooled(r.m.spool, nil), nil
+}
+
+// isPrivate reports whether a file of that name is never offered: it is one
+// that a program makes beside the file it works on. mu is held.
+func (r *room) isPrivate(name string) bool {
+	if keptPrivate(name) {
+		return true
+	}
+	o := r.files[sideOf(name)]
+	return o != nil && o.isOpen()
 }
 
 // Unlink implements gofs.NodeUnlinker: it cancels what is being sent, and
@@ -206,15 +234,14 @@ func (r *room) Rename(_ context.Context, name string, to gofs.InodeEmbedder, new
 	if flags&^renameNoReplace != 0 {
 		return syscall.EINVAL
 	}
-	if keptPrivate(newName) {
-		return syscall.EACCES
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	o, old := r.findLocked(name), r.findLocked(newName)
 	switch {
 	case o == nil:
 		return syscall.ENOENT
+	case o.isPrivate() != keptPrivate(newName):
+		return syscall.EACCES
 	case old == o:
 		return 0
 	case old != nil && flags&renameNoReplace != 0:

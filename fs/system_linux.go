@@ -1,6 +1,10 @@
 package fs
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 // Flags that the kernel passes on from programs.
 const (
@@ -11,3 +15,11 @@ const (
 	xattrCreate     = unix.XATTR_CREATE
 	xattrReplace    = unix.XATTR_REPLACE
 )
+
+// punchHole makes a part of a file zeros that take no room on disk.
+func punchHole(f *os.File, off, n int64) error {
+	if n <= 0 {
+		return nil
+	}
+	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+}

@@ -104,6 +104,18 @@ func offeredName(name string) string {
 	return strings.ToValidUTF8(final, "_")
 }
 
+// sideOf gives the name of the database that a file of that name would belong
+// to: SQLite makes three kinds beside one, and removes them. It is empty for
+// other names.
+func sideOf(name string) string {
+	for _, suffix := range []string{"-journal", "-wal", "-shm"} {
+		if base, ok := strings.CutSuffix(name, suffix); ok {
+			return base
+		}
+	}
+	return ""
+}
+
 // keptPrivate reports whether a file of that name is never meant for others:
 // the swap files of vim, which it makes beside the file it edits.
 func keptPrivate(name string) bool {

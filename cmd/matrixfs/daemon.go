@@ -20,6 +20,8 @@ import (
 const (
 	// cacheName is the directory of received bytes, in the state directory.
 	cacheName = "cache"
+	// spoolName is the one of files that are yet to be offered.
+	spoolName = "spool"
 	// firstSync is how long the first mount ever waits to learn its rooms.
 	// Without a homeserver it mounts all the same: rooms come when they can.
 	firstSync = 15 * time.Second
@@ -35,6 +37,7 @@ type daemonOptions struct {
 	cacheSize       int64
 	readers         fs.Readers
 	ask             bool // reading accepts nothing
+	spool           bool
 	allowPublic     bool
 	requireVerified bool
 	relayOnly       bool
@@ -142,6 +145,10 @@ func (d *daemon) start(ctx context.Context) error {
 	if err := d.awaitRooms(ctx); err != nil {
 		return err
 	}
+	var spoolDir string
+	if o.spool {
+		spoolDir = filepath.Join(o.stateDir, spoolName)
+	}
 	mount, err := fs.Mount(fs.Options{
 		Mountpoint: o.mountpoint,
 		Rooms:      rooms{d.client},
@@ -150,6 +157,8 @@ func (d *daemon) start(ctx context.Context) error {
 		Readers:    o.readers,
 		Ask:        o.ask,
 		Announce:   newCrier,
+		SpoolDir:   spoolDir,
+		SpoolSize:  o.cacheSize,
 		Logger:     d.log,
 		AllowOther: o.allowOther,
 		Debug:      o.debugFUSE,

@@ -21,6 +21,7 @@ type mountCommand struct {
 	CacheSize       byteSize      `default:"4GiB" placeholder:"SIZE" help:"Disk space for received files, all together (default 4GiB)."`
 	Accept          string        `enum:"read,ask" default:"read" placeholder:"read|ask" help:"What accepts an offer: reading it, or only setfattr -n user.matrix.accept (default read)."`
 	Readers         string        `type:"path" placeholder:"FILE" help:"Which programs accept by reading and which never (default: matrixfs/readers.conf in $$XDG_CONFIG_HOME or ~/.config)."`
+	Spool           bool          `help:"Write files to disk before they are offered, up to --cache-size more: programs can then write in any order, and the offer has size and checksum. Nothing is offered before the file is closed."`
 	AllowPublic     bool          `help:"Also use rooms that anybody can join or read."`
 	RequireVerified bool          `help:"Deal with verified devices only (see matrixfs verify), and only in encrypted rooms."`
 	RelayOnly       bool          `help:"Hide our network address from the other side: connect through the homeserver's TURN server only."`
@@ -107,6 +108,7 @@ func (c *mountCommand) options(con *console) (daemonOptions, error) {
 		cacheSize:       int64(c.CacheSize),
 		readers:         readers,
 		ask:             c.Accept == "ask",
+		spool:           c.Spool,
 		allowPublic:     c.AllowPublic,
 		requireVerified: c.RequireVerified,
 		relayOnly:       c.RelayOnly,
