@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/matrixfs/matrixfs/matrix/matrixtest"
 )
 
 // device is one login of a person, with a state directory and a mount point
@@ -64,8 +66,15 @@ func (h *house) loginAs(t testing.TB, who person, user *ordinary) *device {
 	user.own(t, password)
 	registering.Lock()
 	defer registering.Unlock()
-	startCommand(t, user.command(d.binary(), "login", "--state", d.state, "--homeserver", h.url(), "--user", who.Name,
-		"--password-file", password)).succeeds()
+	eventually(t, who.Name+" logs in", func() bool {
+		login := startCommand(t, user.command(d.binary(), "login", "--state", d.state, "--homeserver", h.url(), "--user", who.Name,
+			"--password-file", password))
+		if login.wait() != 0 && matrixtest.Locked(login.err.String()) {
+			return false
+		}
+		login.succeeds()
+		return true
+	})
 	t.Cleanup(d.cleanUp)
 	return d
 }

@@ -239,9 +239,20 @@ func (h *Homeserver) Register(ctx context.Context, name string) (*User, error) {
 	api.Client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 	u := &User{Name: name, Password: rand.Text(), API: api}
 	admin := &synapseadmin.Client{Client: api}
-	resp, err := admin.SharedSecretRegister(ctx, h.secret, synapseadmin.ReqSharedSecretRegister{
-		Username: strings.ToLower(name), Password: u.Password,
-	})
+	name = strings.ToLower(name)
+	resp, err := admin.SharedSecretRegister(ctx, h.secret, synapseadmin.ReqSharedSecretRegister{Username: name, Password: u.Password})
+	if isLocked(err) { // the account is there, and its device is not
+		err = unlocked(ctx, func() error {
+			_, err := api.Login(ctx, &mautrix.ReqLogin{
+				Type: mautrix.AuthTypePassword, Password: u.Password, StoreCredentials: true,
+				Identifier: mautrix.UserIdentifier{Type: mautrix.IdentifierTypeUser, User: name},
+			})
+			return err
+		})
+		if err == nil {
+			return u, nil
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("user %s could not be made: %w", name, err)
 	}

@@ -70,7 +70,11 @@ func (u *User) CreateRoom(ctx context.Context, members []*User, opts ...RoomOpti
 	for _, o := range opts {
 		o(req)
 	}
-	resp, err := u.API.CreateRoom(ctx, req)
+	var resp *mautrix.RespCreateRoom
+	err := unlocked(ctx, func() (err error) {
+		resp, err = u.API.CreateRoom(ctx, req)
+		return err
+	})
 	if err != nil {
 		return "", fmt.Errorf("%s could not make a room: %w", u.Name, err)
 	}
@@ -84,7 +88,11 @@ func (u *User) CreateRoom(ctx context.Context, members []*User, opts ...RoomOpti
 
 // Join joins a room.
 func (u *User) Join(ctx context.Context, room transfer.RoomID) error {
-	if _, err := u.API.JoinRoomByID(ctx, id.RoomID(room)); err != nil {
+	err := unlocked(ctx, func() error {
+		_, err := u.API.JoinRoomByID(ctx, id.RoomID(room))
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("%s could not join %s: %w", u.Name, room, err)
 	}
 	return nil
@@ -99,11 +107,15 @@ func (u *User) MarkDirect(ctx context.Context, other *User, rooms ...transfer.Ro
 
 // SendEvent sends any content as an event that is not state.
 func (u *User) SendEvent(ctx context.Context, room transfer.RoomID, kind string, content any) (transfer.EventID, error) {
-	resp, err := u.API.SendMessageEvent(ctx, id.RoomID(room), event.Type{Type: kind, Class: event.MessageEventType}, content)
-	if err != nil {
-		return "", err
-	}
-	return transfer.EventID(resp.EventID), nil
+	var sent transfer.EventID
+	err := unlocked(ctx, func() error {
+		resp, err := u.API.SendMessageEvent(ctx, id.RoomID(room), event.Type{Type: kind, Class: event.MessageEventType}, content)
+		if err == nil {
+			sent = transfer.EventID(resp.EventID)
+		}
+		return err
+	})
+	return sent, err
 }
 
 // Shown is an event of a room as the homeserver shows it later.
@@ -134,8 +146,10 @@ func (u *User) History(ctx context.Context, room transfer.RoomID) ([]Shown, erro
 
 // SetState sends any content as a state event.
 func (u *User) SetState(ctx context.Context, room transfer.RoomID, kind event.Type, content any) error {
-	_, err := u.API.SendStateEvent(ctx, id.RoomID(room), kind, "", content)
-	return err
+	return unlocked(ctx, func() error {
+		_, err := u.API.SendStateEvent(ctx, id.RoomID(room), kind, "", content)
+		return err
+	})
 }
 
 // Devices gives the devices of the user.
@@ -157,9 +171,14 @@ func (u *User) Login(ctx context.Context, homeserver, stateDir string) (*matrix.
 	if u.Password == "" {
 		return nil, errors.New("the user has no password")
 	}
-	return matrix.Login(ctx, matrix.LoginConfig{
-		StateDir: stateDir, Homeserver: homeserver, User: u.Name, Password: u.Password, DeviceName: "matrixfs test",
+	var a *matrix.Account
+	err := unlocked(ctx, func() (err error) {
+		a, err = matrix.Login(ctx, matrix.LoginConfig{
+			StateDir: stateDir, Homeserver: homeserver, User: u.Name, Password: u.Password, DeviceName: "matrixfs test",
+		})
+		return err
 	})
+	return a, err
 }
 
 // RoomVersion chooses the version of the room, instead of the server's choice.
