@@ -11,9 +11,7 @@ import (
 
 // invite fixes what is offered and tells the room, for the first time.
 func (o *Outgoing) invite(sdp string) error {
-	if err := o.freeze(); err != nil {
-		return err
-	}
+	o.freeze()
 	m := o.makeInvite(o.x.cfg.Lifetime, sdp)
 	if _, err := o.x.cfg.Signaller.Send(o.ctx, o.room, m); err != nil {
 		if o.ctx.Err() != nil {
@@ -29,15 +27,11 @@ func (o *Outgoing) invite(sdp string) error {
 }
 
 // freeze fixes what is offered.
-func (o *Outgoing) freeze() error {
+func (o *Outgoing) freeze() {
 	o.mu.Lock()
 	o.frozen = true
 	if o.finished {
-		if o.size >= 0 && o.size != o.window.end {
-			o.mu.Unlock()
-			return ErrSize
-		}
-		o.size = o.window.end
+		o.size = o.window.end // whatever was announced: nobody has been told
 	}
 	if o.size >= 0 && o.window.end > o.size {
 		o.size = -1 // the hint was wrong, and nobody has been told of it
@@ -55,7 +49,6 @@ func (o *Outgoing) freeze() error {
 	o.mu.Lock()
 	o.hash = sum
 	o.mu.Unlock()
-	return nil
 }
 
 // makeInvite gives the invite, once all is fixed.
