@@ -34,18 +34,28 @@ func (c caller) arguments() []string {
 
 // process is the number of the thread's process.
 func (c caller) process() int {
-	b, err := os.ReadFile(c.proc("status"))
-	if err != nil {
-		return int(c)
-	}
-	for line := range strings.Lines(string(b)) {
-		if value, ok := strings.CutPrefix(line, "Tgid:"); ok {
-			if pid, err := strconv.Atoi(strings.TrimSpace(value)); err == nil {
-				return pid
-			}
-		}
+	if pid := c.status("Tgid"); pid != 0 {
+		return pid
 	}
 	return int(c)
+}
+
+// parent is the process that has started the thread's, or 0.
+func (c caller) parent() caller { return caller(c.status("PPid")) }
+
+// status gives a number from /proc/PID/status, or 0.
+func (c caller) status(key string) int {
+	b, err := os.ReadFile(c.proc("status"))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if name, value, _ := strings.Cut(line, ":"); name == key {
+			n, _ := strconv.Atoi(strings.TrimSpace(value))
+			return n
+		}
+	}
+	return 0
 }
 
 // Flags in /proc/PID/stat (linux/sched.h).

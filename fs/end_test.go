@@ -1,6 +1,7 @@
 package fs_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -128,7 +129,7 @@ with open(sys.argv[1], "rb") as f, open(sys.argv[2], "wb", 0) as g:
 				for from, call := range map[string]int{source: syscall.SYS_WRITE, small: syscall.SYS_CLOSE} {
 					p := sh(t, c.script, from, filepath.Join(w.alice.room, c.name))
 					w.bob.arrives(c.name)
-					w.alice.blocks(p, c.name, call)
+					w.alice.blocks(p, call)
 					p.signal(signal)
 					if p.wait() == nil {
 						t.Errorf("it succeeded in spite of %v", signal)
@@ -141,40 +142,47 @@ with open(sys.argv[1], "rb") as f, open(sys.argv[2], "wb", 0) as g:
 }
 
 // blocks waits until the program that sends a file waits for the network: in
-// write, the window being full, or in close.
-func (s *side) blocks(p *program, name string, call int) {
+// write, the window being full, or in close. It does not look at the file: a
+// write would give way.
+func (s *side) blocks(p *program, call int) {
 	s.t.Helper()
-	eventually(s.t, "the window is full", func() bool {
-		for _, n := range list(s.t, s.room) {
-			if n == name || strings.HasPrefix(n, "."+name+".") { // rsync's: .NAME.XXXXXX
-				return call == syscall.SYS_CLOSE || size(filepath.Join(s.room, n)) > 8<<20-64<<10
-			}
+	seen := 0
+	eventually(s.t, "the writer waits", func() bool {
+		if seen++; !p.isIn(call, s.room) {
+			seen = 0
 		}
-		return false
+		return seen == 3
 	})
-	eventually(s.t, "the writer waits", func() bool { return p.isIn(call, s.room) })
 }
 
-// isIn reports whether a process of the program is in write, to a file in dir,
-// or in close.
+// isIn reports whether a process of the program is in close, or in a write to a
+// file in dir that goes beyond the window.
 func (p *program) isIn(call int, dir string) bool {
+	const window = 8 << 20
 	calls, _ := filepath.Glob("/proc/[0-9]*/syscall")
 	for _, file := range calls {
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		process := filepath.Dir(file)
+		pid, err := strconv.Atoi(filepath.Base(process))
 		if err != nil {
 			continue
 		}
 		if group, err := syscall.Getpgid(pid); err != nil || group != p.cmd.Process.Pid {
 			continue
 		}
-		b, _ := os.ReadFile(file) // the number of the call, and its arguments (proc(5))
-		f := strings.Fields(string(b))
-		if len(f) < 2 || f[0] != strconv.Itoa(call) {
+		b, _ := os.ReadFile(file)
+		var number int
+		var fd, buf, count int64
+		if _, err := fmt.Sscanf(string(b), "%d 0x%x 0x%x 0x%x", &number, &fd, &buf, &count); err != nil || number != call {
 			continue
 		}
-		fd, _ := strconv.ParseInt(f[1], 0, 32)
-		link, _ := os.Readlink(filepath.Join(filepath.Dir(file), "fd", strconv.Itoa(int(fd))))
-		if call == syscall.SYS_CLOSE || strings.HasPrefix(link, dir) {
+		if call == syscall.SYS_CLOSE {
+			return true
+		}
+		var pos int64
+		info, _ := os.ReadFile(fmt.Sprintf("%s/fdinfo/%d", process, fd))
+		_, _ = fmt.Sscanf(string(info), "pos: %d", &pos)
+		link, _ := os.Readlink(fmt.Sprintf("%s/fd/%d", process, fd))
+		if strings.HasPrefix(link, dir) && pos+count > window {
 			return true
 		}
 	}
