@@ -74,11 +74,10 @@
 // # Lock order
 //
 // root.mu, then room.mu or inbox.mu, then outbound.mu, then stream.mu or
-// spooled.mu, then store.mu. announcer.mu is held alone, and none is while the
-// crier is waited for. The locks of inbound, receiver, policy and xattrs are held
-// alone. Locks of package transfer, and of what implements Rooms, come last. No
-// lock of this package is held while anything waits for the network. The turn of
-// a stream or a spooled is not a lock but a place in a queue, waited for with a
+// spooled.mu, then store.mu. The locks of announcer, inbound, receiver, policy
+// and xattrs are held alone. Locks of package transfer, and of what implements
+// Rooms, come last. No lock of this package is held while anything waits for the
+// network or for the crier. The turn of a stream or a spooled is not a lock but a place in a queue, waited for with a
 // context.
 //
 // # Limitations

@@ -115,18 +115,16 @@ func (b *inbox) Unlink(op context.Context, name string) syscall.Errno {
 		return errno
 	}
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.refresh()
 	f := b.names[name]
-	if f != nil {
-		delete(b.names, name)
-		delete(b.files, f.in)
-		delete(b.told, name)
-		b.listed = nil
-	}
-	b.mu.Unlock()
 	if f == nil {
 		return syscall.ENOENT
 	}
-	f.in.Remove()
+	delete(b.names, name)
+	delete(b.files, f.in)
+	delete(b.told, name)
+	b.listed = nil
+	f.in.Remove() // with the lock, or refresh would find it once more
 	return 0
 }
