@@ -17,7 +17,9 @@
 // A mount must never be there without somebody who serves it. So the account,
 // the exchange and the control socket exist before the mount does. At the end
 // the exchange closes first: that ends every blocked read and write and tells
-// the peers. Then the mount goes, then the account.
+// the peers. Then the mount goes, then the account. What tells of new offers
+// (notifications, the command of --on-offer) needs them all: it starts last,
+// and ends before them.
 //
 // # Starting by itself
 //
