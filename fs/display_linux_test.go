@@ -52,9 +52,15 @@ func newDisplay(t testing.TB) *display {
 		"XDG_CONFIG_HOME=" + home + "/.config", "XDG_CACHE_HOME=" + home + "/.cache",
 		"XDG_DATA_HOME=" + home + "/.local/share", "XDG_STATE_HOME=" + home + "/.local/state",
 		"LC_ALL=C.UTF-8", "GSETTINGS_BACKEND=keyfile",
+		// What draws without a graphics card is slow: GTK would draw its
+		// spinners, and get to nothing else.
+		"GSK_RENDERER=cairo",
 		// What a file manager needs no part of: it would mount, and look for
 		// phones and cameras.
 		"GVFS_DISABLE_FUSE=1", "GVFS_REMOTE_VOLUME_MONITOR_IGNORE=1", "NO_AT_BRIDGE=1",
+	}
+	for _, gtk := range []string{"gtk-3.0", "gtk-4.0"} {
+		d.write(".config/"+gtk+"/settings.ini", "[Settings]\ngtk-enable-animations=false\n")
 	}
 	d.start("dbus-daemon", "--session", "--nofork", "--nopidfile", "--address=unix:path="+bus)
 	d.eventually("the session bus is up", func() bool { return exists(bus) })
