@@ -56,7 +56,7 @@ type announcer struct {
 }
 
 func newAnnouncer(m *Mounted) *announcer {
-	return &announcer{m: m, gateName: ".announce-" + rand.Text(), gate: &gate{directory{node{m: m}}}}
+	return &announcer{m: m, gateName: ".announce-" + rand.Text(), gate: &gate{directory{node: node{m: m}}}}
 }
 
 // begin takes what is there now as told, and starts to tell of what changes.

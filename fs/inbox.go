@@ -3,6 +3,7 @@ package fs
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"syscall"
@@ -35,7 +36,7 @@ var (
 )
 
 func newInbox(m *Mounted) *inbox {
-	b := &inbox{directory: directory{node{m: m}}}
+	b := &inbox{directory: directory{node: node{m: m}}}
 	b.changes, b.stop = m.options.Exchange.Subscribe()
 	return b
 }
@@ -50,7 +51,7 @@ func (b *inbox) refresh() {
 			return
 		}
 	}
-	before := b.files
+	before, named := b.files, b.names
 	b.files, b.names, b.listed = map[*transfer.Incoming]*inbound{}, map[string]*inbound{}, nil
 	list := b.m.options.Exchange.Incoming()
 	for _, in := range list {
@@ -65,6 +66,9 @@ func (b *inbox) refresh() {
 			b.files[in], b.names[name] = f, f
 		}
 	}
+	if !maps.Equal(b.names, named) {
+		b.touch()
+	}
 }
 
 // Getattr implements gofs.NodeGetattrer.
@@ -73,7 +77,12 @@ func (b *inbox) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut)
 	return 0
 }
 
-func (b *inbox) fill(a *fuse.Attr) { b.attr(a, 0o700) }
+func (b *inbox) fill(a *fuse.Attr) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refresh()
+	b.attr(a, 0o700)
+}
 
 // Lookup implements gofs.NodeLookuper. It accepts nothing.
 func (b *inbox) Lookup(op context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
@@ -125,6 +134,7 @@ func (b *inbox) Unlink(op context.Context, name string) syscall.Errno {
 	delete(b.files, f.in)
 	delete(b.told, name)
 	b.listed = nil
+	b.touch()
 	f.in.Remove() // with the lock, or refresh would find it once more
 	return 0
 }

@@ -3,7 +3,9 @@ package fs
 import (
 	"context"
 	"math/rand/v2"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -47,7 +49,17 @@ func (*node) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
 }
 
 // directory is a directory in which nothing can be changed.
-type directory struct{ node }
+type directory struct {
+	node
+	changed atomic.Pointer[time.Time] // when an entry last came or went; nil: when it was mounted
+}
+
+// touch notes that an entry came or went. Programs look for that: Dolphin takes
+// away what is gone only from a directory whose time has changed.
+func (d *directory) touch() {
+	now := time.Now()
+	d.changed.Store(&now)
+}
 
 func (d *directory) attr(a *fuse.Attr, mode uint32) {
 	a.Ino = d.StableAttr().Ino
@@ -55,7 +67,11 @@ func (d *directory) attr(a *fuse.Attr, mode uint32) {
 	a.Uid, a.Gid = d.m.uid, d.m.gid
 	a.Nlink = 2
 	a.Blksize = 4096
-	a.SetTimes(&d.m.started, &d.m.started, &d.m.started)
+	changed := d.changed.Load()
+	if changed == nil {
+		changed = &d.m.started
+	}
+	a.SetTimes(changed, changed, changed)
 }
 
 // Create refuses; it implements gofs.NodeCreater.

@@ -41,7 +41,7 @@ var (
 )
 
 func newRoom(m *Mounted, info Room) *room {
-	r := &room{directory: directory{node{m: m}}, id: info.ID, info: info, files: map[string]*outbound{}, toldRefused: info.Refused != ""}
+	r := &room{directory: directory{node: node{m: m}}, id: info.ID, info: info, files: map[string]*outbound{}, toldRefused: info.Refused != ""}
 	if m.announcer != nil {
 		r.told = map[string]*outbound{}
 	}
@@ -96,6 +96,7 @@ func (r *room) findLocked(name string) *outbound {
 	o := r.files[name]
 	if o != nil && o.failed() {
 		delete(r.files, name)
+		r.touch()
 		return nil
 	}
 	return o
@@ -109,6 +110,7 @@ func (r *room) relist(o *outbound) {
 	defer r.mu.Unlock()
 	if r.files[name] == nil {
 		r.files[name] = o
+		r.touch()
 	}
 }
 
@@ -167,6 +169,7 @@ func (r *room) Create(op context.Context, name string, flags, mode uint32, out *
 	o := newOutbound(r, name, mode, b)
 	inode := r.m.adopt(o, unix.S_IFREG)
 	r.files[name] = o
+	r.touch()
 	if r.told != nil {
 		r.told[name] = o
 	}
@@ -221,6 +224,7 @@ func (r *room) Unlink(op context.Context, name string) syscall.Errno {
 	if o == nil {
 		return syscall.ENOENT
 	}
+	r.touch()
 	o.current().cancel()
 	return 0
 }
@@ -251,6 +255,7 @@ func (r *room) Rename(_ context.Context, name string, to gofs.InodeEmbedder, new
 	}
 	delete(r.files, name)
 	r.files[newName] = o
+	r.touch()
 	if r.told != nil {
 		delete(r.told, name)
 		r.told[newName] = o

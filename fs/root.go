@@ -54,7 +54,7 @@ var (
 )
 
 func newRoot(m *Mounted) *root {
-	r := &root{directory: directory{node{m: m}}, rooms: map[transfer.RoomID]*room{}}
+	r := &root{directory: directory{node: node{m: m}}, rooms: map[transfer.RoomID]*room{}}
 	r.changes, r.stop = m.options.Rooms.Subscribe()
 	r.inbox = newInbox(m)
 	return r
@@ -115,6 +115,7 @@ func (r *root) update(list []Room) {
 func (r *root) build(list []Room) {
 	old := r.entries
 	r.listed = nil
+	r.touch()
 	rooms := map[transfer.RoomID]*room{}
 	r.entries = map[string]child{incomingName: r.inbox}
 	dirs := map[transfer.RoomID]string{}
@@ -198,6 +199,9 @@ func (r *root) link(old map[string]child, name, target string) string {
 
 // Getattr implements gofs.NodeGetattrer.
 func (r *root) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refresh()
 	r.attr(&out.Attr, 0o500)
 	return 0
 }
