@@ -24,11 +24,7 @@ func newSpoolWorld(t *testing.T, size int64, change func(*transfer.Config)) (*wo
 	w.alice = newSide(t, hub, "@alice:test", "ALICE", change, func(o *fs.Options) { o.SpoolDir, o.SpoolSize = dir, size })
 	// What is larger than bob's cache comes no faster than it is read.
 	w.bob = newSide(t, hub, "@bob:test", "BOB", func(c *transfer.Config) { c.CacheSize = 1 })
-	t.Cleanup(func() {
-		if left := open(t, dir); left != 0 {
-			t.Errorf("%d files are still on disk", left)
-		}
-	})
+	t.Cleanup(func() { eventually(t, "nothing is on disk any more", func() bool { return open(t, dir) == 0 }) })
 	return w, dir
 }
 
@@ -80,9 +76,7 @@ func TestSpool(t *testing.T) {
 			t.Errorf("%s is left", name)
 		}
 	}
-	if n := open(t, dir); n != 0 {
-		t.Errorf("%d files are on disk after delivery", n)
-	}
+	eventually(t, "what was delivered is forgotten", func() bool { return open(t, dir) == 0 })
 }
 
 // TestSpoolOffer: nobody is told of a file before it is whole, and then of its
