@@ -24,9 +24,10 @@ type receiver struct {
 	admitted bool
 	// refused: it was not let read when it last tried.
 	refused bool
-	// interrupted: a read ended by a signal, and the program has not begun
-	// another since it was over with that.
-	interrupted bool
+	// interrupted: a signal has ended a READ, and none has got any further since.
+	// interruptedAt is how far that one would have got, or more.
+	interrupted   bool
+	interruptedAt int64
 	// killed: a process that had it open was killed.
 	killed bool
 }
@@ -52,13 +53,15 @@ func (h *receiver) Read(op context.Context, dest []byte, off int64) (fuse.ReadRe
 	}
 	ctx, cancel := wait(op)
 	defer cancel()
-	h.goOn(callerOf(op))
 	n, err := h.reader.ReadAt(ctx, dest, off)
 	if err != nil && !errors.Is(err, io.EOF) {
 		if errors.Is(err, context.Canceled) && m.closing.Err() == nil && !callerOf(op).gone() {
-			h.interrupt()
+			h.interrupt(off + int64(len(dest)))
 		}
 		return nil, m.errno(err)
+	}
+	if err == nil { // there is nothing to cancel at the end
+		h.goOn(off + int64(n))
 	}
 	return fuse.ReadResultData(dest[:n]), 0
 }
@@ -88,24 +91,22 @@ func (h *receiver) admit(c caller, n int, paged bool) bool {
 	return !refused
 }
 
-func (h *receiver) interrupt() {
+func (h *receiver) interrupt(end int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.interrupted = true
+	h.interrupted, h.interruptedAt = true, max(h.interruptedAt, end)
 }
 
-// goOn notes that a read begins. Those for the page cache go on for a while
-// after a signal.
-func (h *receiver) goOn(c caller) {
+// goOn notes that a READ got what is before end. If that is as much as the one
+// that was interrupted had wanted, the program goes on in spite of the signal.
+// Less says nothing: the kernel may try the same once more, page by page, when
+// the program has long given up.
+func (h *receiver) goOn(end int64) {
 	h.mu.Lock()
-	interrupted := h.interrupted
-	h.mu.Unlock()
-	if !interrupted || c.condemned() {
-		return
+	defer h.mu.Unlock()
+	if end >= h.interruptedAt {
+		h.interrupted = false
 	}
-	h.mu.Lock()
-	h.interrupted = false
-	h.mu.Unlock()
 }
 
 // Flush implements gofs.FileFlusher: it sees who closes.
