@@ -175,14 +175,24 @@ func TestPageCache(t *testing.T) {
 	same(t, start(t, "cat", got).succeeds(), content)
 	cp.succeeds()
 	eventually(t, "delivered", func() bool { return attr(t, got, "state") == "delivered" })
-	before := reads()
-	same(t, start(t, "cat", got).succeeds(), content)
-	first := reads()
-	same(t, start(t, "cat", got).succeeds(), content)
-	same(t, start(t, "python3", "-c", asManager, "thunar", "mmap", got).succeeds(), content)
-	if again := reads(); before == 0 || first == before || again != first {
-		t.Errorf("%d READs before it was here, %d after it was read once more, %d after the third time", before, first, again)
+	if before := reads(); before == 0 {
+		t.Error("the log does not show READs")
 	}
+	same(t, start(t, "cat", got).succeeds(), content)
+	for range 5 { // whoever makes the kernel drop its caches does not do that all the time
+		before := reads()
+		same(t, start(t, "cat", got).succeeds(), content)
+		same(t, start(t, "python3", "-c", asManager, "thunar", "mmap", got).succeeds(), content)
+		if reads() == before {
+			return
+		}
+	}
+	for line := range strings.Lines(log.String()) {
+		if strings.Contains(line, ": READ ") || strings.Contains(line, ": OPEN ") {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
+	t.Error("the kernel asks again and again for what it has read")
 }
 
 // TestBlocks: how much is here can be seen with du.
