@@ -32,6 +32,7 @@ const (
 	expired     fate = "expired"     // nobody reads
 	cut         fate = "cut"         // the other side gives up in the middle
 	interrupted fate = "interrupted" // Ctrl-C
+	stopped     fate = "stopped"     // Ctrl-C in the middle
 )
 
 // ends says how a program ends at each fate, unless its row says otherwise.
