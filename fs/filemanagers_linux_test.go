@@ -73,10 +73,10 @@ func chosenManagers(t *testing.T) []fileManager {
 	return chosen
 }
 
-// TestDesktopManagers looks at offers in the windows of file managers, which
+// TestFileManagers looks at offers in the windows of file managers, which
 // accepts none, and then copies with them, out of incoming/ and into a room.
 // The programs run as whoever runs the test, who owns the mounts.
-func TestDesktopManagers(t *testing.T) {
+func TestFileManagers(t *testing.T) {
 	for _, m := range chosenManagers(t) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
@@ -317,9 +317,9 @@ func zipped(b *bytes.Buffer, name, content string) error {
 	return z.Close()
 }
 
-// TestDesktopOfferAppears watches an open window: an offer shows up in it, and
+// TestFileManagersShowOffers watches an open window: an offer shows up in it, and
 // goes again, without anybody asking the window to look.
-func TestDesktopOfferAppears(t *testing.T) {
+func TestFileManagersShowOffers(t *testing.T) {
 	for _, m := range chosenManagers(t) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
