@@ -183,3 +183,14 @@ func differing(a, b []pixel) int {
 	}
 	return n
 }
+
+// count counts the pixels of one colour.
+func count(pixels []pixel, colour pixel) int {
+	n := 0
+	for _, p := range pixels {
+		if p == colour {
+			n++
+		}
+	}
+	return n
+}
