@@ -46,6 +46,9 @@ func newOutgoing(x *Exchange, room RoomID, name string) *Outgoing {
 // of p, at most MaxWrite bytes, or nothing: if ctx ends first it returns
 // ctx.Err(), and once the transfer has ended the reason for that.
 func (o *Outgoing) Write(ctx context.Context, p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, o.Err()
+	}
 	if len(p) > MaxWrite {
 		return 0, fmt.Errorf("a write of %d bytes is too long", len(p))
 	}
@@ -64,7 +67,7 @@ func (o *Outgoing) Write(ctx context.Context, p []byte) (int, error) {
 			return 0, ErrSize
 		case o.window.fits(len(p)):
 			o.window.write(p)
-			if o.started == nil && len(p) > 0 {
+			if o.started == nil {
 				o.started = time.AfterFunc(inviteDelay, o.Invite)
 			}
 			o.urged = o.urged || o.window.end >= inviteBytes
