@@ -67,6 +67,9 @@ func TestWriters(t *testing.T) {
 		{"touch", `touch "$4"`, nil},
 		{"truncate", `truncate -s 100000 "$4"`, make([]byte, 100_000)},
 		{"fallocate", `fallocate -l 300000 "$4"; exit`, make([]byte, 300_000)},
+		{"fallocate keep size", `exec 5>"$4"; fallocate -n -l 9000000 "$4"; cat "$2" >&5; exec 5>&-`, two},
+		{"punch hole", `exec 5>"$4"; fallocate -l 100000 "$4"; fallocate -p -o 0 -l 100000 "$4"; exec 5>&-`, make([]byte, 100_000)},
+		{"tar x", `tar cf - --transform 's/.*/tar x.bin/' -C "$(dirname "$2")" b | tar xf - -C "$(dirname "$4")"`, two},
 		{"sparse", `cp --sparse=always "$3" "$4"`, sparse},
 		{"install", `install -m 640 "$2" "$4"`, two},
 		{"cp -a", `cp -a "$2" "$4"`, two},
@@ -119,5 +122,30 @@ func TestOverwrite(t *testing.T) {
 		if names := list(t, w.alice.room); len(names) != 1 {
 			t.Errorf("%s leaves %q", c.script, names)
 		}
+	}
+}
+
+// TestPartialNames: programs that write under a temporary name offer the file
+// under the one it will have.
+func TestPartialNames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	source, content := file(t, "x.bin", 300_000)
+	target := filepath.Join(w.alice.room, "x.bin")
+	for _, c := range []struct{ program, script string }{
+		{"rsync", `rsync -a "$1" "$2"`},
+		{"rsync again", `rsync -a --ignore-times "$1" "$2"`},
+		{"gio", `gio copy "$1" "$2"`}, // over what is there: .goutputstream-XXXXXX
+		{"Thunar", `cp "$1" "$2.partial~" && mv "$2.partial~" "$2"`},
+		{"KIO", `cp "$1" "$2.part" && mv "$2.part" "$2"`},
+	} {
+		p := sh(t, c.script, source, target)
+		got := w.bob.arrives("x.bin")
+		same(t, start(t, "cat", got).succeeds(), content)
+		p.succeeds()
+		if names := list(t, w.bob.incoming); len(names) != 1 {
+			t.Errorf("%s offers %q", c.program, names)
+		}
+		start(t, "rm", got).succeeds()
 	}
 }
