@@ -18,6 +18,10 @@ import (
 // SIGKILL: the kernel drops signals for a process that is ending.
 const exitPatience = 10 * time.Second
 
+// lookAtWriter is how often a writer is looked at for a signal, at most. That
+// takes some 30 microseconds.
+const lookAtWriter = time.Millisecond
+
 // senderFlags: without direct_io, close would be the first to report errors,
 // and writing would be slower.
 const senderFlags = fuse.FOPEN_DIRECT_IO
@@ -28,6 +32,8 @@ type sender struct {
 	file *outbound
 	// wrote: something was written through it.
 	wrote atomic.Bool
+	// looked is when a writer was last looked at for signals, in nanoseconds.
+	looked atomic.Int64
 	// probe: the file is made to see whether that is possible.
 	probe bool
 }
@@ -59,8 +65,9 @@ func (h *sender) Write(op context.Context, p []byte, off int64) (uint32, syscall
 	defer cancel()
 	h.wrote.Store(true)
 	n, err := s.write(ctx, p, off)
-	if op.Err() != nil && c.condemned() {
-		// Many programs catch the signal, and close the file in good order.
+	if (op.Err() != nil || h.maySignal()) && c.condemned() {
+		// Many programs catch the signal, and close the file in good order. One
+		// that waits for a whole sendfile does not see it before.
 		s.cancel()
 		return 0, syscall.EINTR
 	}
@@ -68,6 +75,13 @@ func (h *sender) Write(op context.Context, p []byte, off int64) (uint32, syscall
 		o.spoil(s)
 	}
 	return uint32(n), o.m.errno(err)
+}
+
+// maySignal reports whether it is time to look for a signal of which the kernel
+// has not told, because the WRITE was quick.
+func (h *sender) maySignal() bool {
+	now, last := time.Now().UnixNano(), h.looked.Load()
+	return now-last >= int64(lookAtWriter) && h.looked.CompareAndSwap(last, now)
 }
 
 // Fsync implements gofs.FileFsyncer: it sends the invite, and tells of an
