@@ -66,7 +66,8 @@ func TestSourceSize(t *testing.T) {
 				}
 			}
 			if name == "tar" {
-				start(t, "tar", "cf", mine+".tar", source).succeeds()
+				// Not of the source: tar complains of others that link to it.
+				sh(t, `cp "$1" "$2.copy" && tar cf "$2.tar" "$2.copy"`, source, mine).succeeds()
 			}
 			p := sh(t, c.script, mine, mine+".other", filepath.Join(w.alice.room, name))
 			got := w.bob.arrives(name)

@@ -71,7 +71,7 @@ func TestOnOffer(t *testing.T) {
 	d := newDesk(t, nil)
 	places := d.mounted()
 	to := t.TempDir()
-	_, out, _ := d.onOffer(`cp "$MATRIXFS_FILE" '`+to+`' && env | grep ^MATRIXFS_ | sort && echo "end of $MATRIXFS_NAME" >&2`, places)
+	_, out, _ := d.onOffer(`cp "$MATRIXFS_FILE" '`+to+`' && env | grep ^MATRIXFS_ | grep -v ^MATRIXFS_TEST_ | sort && echo "end of $MATRIXFS_NAME" >&2`, places)
 	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<14)
 	offer, delivered := d.offers("my file.txt", content)
 	if err := d.ends(delivered); err != nil {

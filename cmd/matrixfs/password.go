@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
+	"time"
 
 	"golang.org/x/term"
 )
@@ -72,7 +74,6 @@ func askSecret(ctx context.Context, con *console, question string, missing error
 	if err != nil {
 		return "", missing
 	}
-	fmt.Fprint(con.err, question)
 	type answer struct {
 		password []byte
 		err      error
@@ -82,6 +83,8 @@ func askSecret(ctx context.Context, con *console, question string, missing error
 		password, err := term.ReadPassword(fd)
 		answers <- answer{password, err}
 	}()
+	awaitQuiet(fd, before)
+	fmt.Fprint(con.err, question)
 	select {
 	case a := <-answers:
 		fmt.Fprintln(con.err)
@@ -93,5 +96,18 @@ func askSecret(ctx context.Context, con *console, question string, missing error
 		_ = term.Restore(fd, before)
 		fmt.Fprintln(con.err)
 		return "", errInterrupted
+	}
+}
+
+// awaitQuiet waits until the terminal, which was like before, shows no longer
+// what is typed: who is quick would see the start of the answer. One that never
+// shows it does not change.
+func awaitQuiet(fd int, before *term.State) {
+	const looks = 200
+	for range looks {
+		if now, err := term.GetState(fd); err != nil || !reflect.DeepEqual(now, before) {
+			return
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
