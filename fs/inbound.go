@@ -99,12 +99,16 @@ func (f *inbound) Open(op context.Context, flags uint32) (gofs.FileHandle, uint3
 	if flags&unix.O_ACCMODE != unix.O_RDONLY || flags&unix.O_TRUNC != 0 {
 		return nil, 0, syscall.EACCES
 	}
-	s := f.in.Status()
-	if f.refuses(f.mayOpen(callerOf(op), flags, s)) {
-		return nil, 0, syscall.EACCES
+	s, c := f.in.Status(), callerOf(op)
+	h := &receiver{file: f, opener: c.process()}
+	if s.State != transfer.Delivered {
+		h.who = c.who()
+		if f.refuses(f.mayOpen(h.who, flags, s)) {
+			return nil, 0, syscall.EACCES
+		}
 	}
 	f.count(1)
-	h := &receiver{file: f, reader: f.in.Open()}
+	h.reader = f.in.Open()
 	switch {
 	case s.State == transfer.Delivered:
 		return h, fuse.FOPEN_KEEP_CACHE, 0
@@ -115,13 +119,9 @@ func (f *inbound) Open(op context.Context, flags uint32) (gofs.FileHandle, uint3
 	return h, fuse.FOPEN_DIRECT_IO, 0
 }
 
-// mayOpen asks the policy about who opens the file.
-func (f *inbound) mayOpen(c caller, flags uint32, s transfer.Status) refusal {
-	if s.State == transfer.Delivered {
-		return refusal{}
-	}
-	who := c.who()
-	if !f.isKept() {
+// mayOpen asks the policy about who opens the file, which is not complete.
+func (f *inbound) mayOpen(who program, flags uint32, s transfer.Status) refusal {
+	if !f.isKept(s.State) {
 		if no := f.m.policy.mayOpen(who, flags); no.reason != "" {
 			return no
 		}
@@ -133,11 +133,11 @@ func (f *inbound) mayOpen(c caller, flags uint32, s transfer.Status) refusal {
 }
 
 // mayRead asks the policy about a first read.
-func (f *inbound) mayRead(c caller, n int, paged bool) refusal {
-	if f.isKept() || f.in.Status().State == transfer.Delivered {
+func (f *inbound) mayRead(who func() program, n int, paged bool) refusal {
+	if state := f.in.Status().State; state == transfer.Delivered || f.isKept(state) {
 		return refusal{}
 	}
-	return f.m.policy.mayRead(c.who(), n, paged)
+	return f.m.policy.mayRead(who(), n, paged)
 }
 
 // refuses keeps who was refused, and reports whether it was.
@@ -151,10 +151,12 @@ func (f *inbound) refuses(no refusal) bool {
 	return true
 }
 
-func (f *inbound) isKept() bool {
+// isKept reports whether the file was accepted by hand, and still is: an answer
+// that could not be sent is taken back.
+func (f *inbound) isKept(s transfer.State) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.kept
+	return f.kept && s != transfer.Offered
 }
 
 // keep accepts the file by hand.

@@ -214,6 +214,10 @@ func (m *Mounted) Close() error {
 	if m.awaitServed(0) {
 		return nil
 	}
+	if on := mountOn(m.point); on != nil && on.minor != m.device {
+		m.log.Warn("unmounted by somebody else, and a program still uses it", "mountpoint", m.point)
+		return nil // what is mounted there now is not ours
+	}
 	err := unmount(m.point, false)
 	for start := time.Now(); err != nil && time.Since(start) < politeness; {
 		if m.awaitServed(50 * time.Millisecond) {

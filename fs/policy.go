@@ -19,9 +19,9 @@ type policy struct {
 }
 
 const (
-	// sniffLimit is the shortest first read(2) of a file manager that copies.
-	// Those that want to know what a file is ask for 16 KiB at most, those
-	// that copy for 128 KiB at least.
+	// sniffLimit is the longest first read(2) of a file manager that wants to know
+	// what a file is: 16 KiB for that, and 64 KiB where it makes a thumbnail by
+	// itself. Those that copy ask for 128 KiB at least.
 	sniffLimit = 64 << 10
 	// maxTold bounds how many programs are named in the log.
 	maxTold = 256
@@ -49,7 +49,7 @@ func (p *policy) mayOpen(r program, flags uint32) refusal {
 // splice(2), which reads through the page cache, and KDE by long reads.
 func (p *policy) mayRead(r program, n int, paged bool) refusal {
 	c, no := p.common(r)
-	if no.reason == "" && c == manager && !paged && n < sniffLimit {
+	if no.reason == "" && c == manager && !paged && n <= sniffLimit {
 		no = refusal{r.title(), "it is a file manager, and looks into files unasked"}
 	}
 	return p.tell(no)

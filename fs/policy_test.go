@@ -102,6 +102,8 @@ size = os.fstat(f).st_size
 out = sys.stdout.buffer
 if how == "sniff":
     out.write(os.read(f, 4096))
+elif how == "sniff 64K":
+    out.write(os.read(f, 64 << 10))
 elif how == "sniff the end":
     out.write(os.pread(f, 16384, max(0, size - 16384)))
 elif how == "read":
@@ -121,7 +123,7 @@ func TestManagers(t *testing.T) {
 	w := newWorld(t)
 	for _, name := range []string{"Thunar", "pcmanfm-qt", "kioworker"} {
 		cp, got, content := w.offer(t, name, 300_000)
-		for _, how := range []string{"sniff", "sniff the end"} {
+		for _, how := range []string{"sniff", "sniff 64K", "sniff the end"} {
 			w.refused(t, start(t, "python3", "-c", asManager, name, how, got), got, name)
 		}
 		same(t, start(t, "python3", "-c", asManager, name, "read", got).succeeds(), content)

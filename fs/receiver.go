@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -18,6 +19,8 @@ import (
 type receiver struct {
 	file   *inbound
 	reader *transfer.Reader
+	opener int     // the process that opened it
+	who    program // what that is; empty where the file was complete
 
 	mu sync.Mutex // guards all below
 	// admitted: it may read, and has begun to.
@@ -74,7 +77,7 @@ func (h *receiver) admit(c caller, n int, paged bool) bool {
 	if admitted {
 		return true
 	}
-	refused := h.file.refuses(h.file.mayRead(c, n, paged))
+	refused := h.file.refuses(h.file.mayRead(func() program { return h.reads(c, paged) }, n, paged))
 	h.mu.Lock()
 	if h.admitted {
 		refused = false // another thread was let
@@ -89,6 +92,18 @@ func (h *receiver) admit(c caller, n int, paged bool) bool {
 		h.file.count(1)
 	}
 	return !refused
+}
+
+// reads tells what program reads, which need not be the one that opened the
+// file. The command line of one that may have the file in its memory is not
+// asked for anew: that could wait for this very READ.
+func (h *receiver) reads(c caller, paged bool) program {
+	if len(h.who.names) == 0 || !paged && c.process() != h.opener {
+		return c.who()
+	}
+	who := program{names: slices.Clone(h.who.names)}
+	who.add(c.program())
+	return who
 }
 
 func (h *receiver) interrupt(end int64) {
@@ -132,7 +147,7 @@ func (h *receiver) Release(context.Context) syscall.Errno {
 	if refused {
 		return 0
 	}
-	if h.file.count(-1) && gaveUp && !h.file.isKept() {
+	if h.file.count(-1) && gaveUp && !h.file.isKept(h.file.in.Status().State) {
 		h.file.in.Cancel()
 	}
 	return 0

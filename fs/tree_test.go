@@ -154,7 +154,7 @@ func TestNothingWaits(t *testing.T) {
 			best = min(best, time.Since(began))
 		}
 		t.Logf("%s: %v", script, best)
-		if best > 100*time.Millisecond {
+		if best > 300*time.Millisecond {
 			t.Errorf("%s took %v", script, best)
 		}
 	}
@@ -162,7 +162,7 @@ func TestNothingWaits(t *testing.T) {
 	sh(t, `ls -l "$1"`, w.alice.point).succeeds()
 	t.Logf("ls -l of 900 entries: %v", time.Since(began))
 	sh(t, `chmod 600 "$1"/large0; touch "$1"/large1; mv "$1"/large2 "$1"/moved; rm "$1"/*`, w.alice.room).succeeds()
-	if d := time.Since(began); d > 5*time.Second {
+	if d := time.Since(began); d > patience/2 {
 		t.Errorf("changing the files took %v", d)
 	}
 }

@@ -57,7 +57,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds every wait for something that should happen at once.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // side is one person: a mount over an exchange.
 type side struct {
