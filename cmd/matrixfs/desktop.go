@@ -173,7 +173,7 @@ func (d *desktop) show(ctx context.Context, n note) (id uint32, err error) {
 	case d.markup:
 		body = markupEscaper.Replace(body)
 	case !d.body:
-		n.summary += ": " + strings.ReplaceAll(body, "\n", ", ")
+		n.summary += ": " + markupRemover.Replace(body)
 	}
 	hints := map[string]dbus.Variant{
 		"urgency":  dbus.MakeVariant(byte(1)), // normal
@@ -187,7 +187,11 @@ func (d *desktop) show(ctx context.Context, n note) (id uint32, err error) {
 	return id, err
 }
 
-var markupEscaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+var (
+	markupEscaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+	// markupRemover makes one line that is the same with markup and without.
+	markupRemover = strings.NewReplacer("&", "\uff06", "<", "\uff1c", ">", "\uff1e", "\n", ", ")
+)
 
 // closePopup takes a notification away. It does not wait: the person may have
 // done so already.

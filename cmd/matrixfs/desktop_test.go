@@ -207,13 +207,6 @@ func (s *popupServer) await(t *testing.T, text string) popup {
 	return s.there(text)[0]
 }
 
-// count is how many notifications ever came.
-func (s *popupServer) count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.all)
-}
-
 // forge sends a signal to one client, from somebody who shows no notifications.
 // Everybody on a bus can do that.
 func (s *popupServer) forge(t *testing.T, member string, values ...any) {

@@ -26,6 +26,9 @@ const (
 	// desktopPause is how long a desktop that is not there, or hangs, is left
 	// alone.
 	desktopPause = 30 * time.Second
+	// maxWaiting bounds the offers that wait for a desktop. What is beyond it is
+	// counted only.
+	maxWaiting = 256
 	// maxMisses is how many calls in a row may go unanswered before the
 	// connection is given up: what is not read fills it.
 	maxMisses = 3
@@ -98,11 +101,7 @@ func (n *notifier) run() {
 	alarm := time.NewTimer(0)
 	defer alarm.Stop()
 	for {
-		arrived, over := n.watch.look()
-		for _, in := range over {
-			n.withdraw(in)
-		}
-		n.waiting = append(n.waiting, arrived...)
+		n.look()
 		n.tell()
 		if at := n.nextLook(); !at.IsZero() {
 			alarm.Reset(time.Until(at))
@@ -122,6 +121,26 @@ func (n *notifier) run() {
 			return
 		}
 	}
+}
+
+// look learns which offers are new, and which are over.
+func (n *notifier) look() {
+	arrived, over := n.watch.look()
+	for _, in := range over {
+		n.withdraw(in)
+	}
+	for _, in := range arrived {
+		n.enqueue(in)
+	}
+}
+
+// enqueue has an offer wait to be shown.
+func (n *notifier) enqueue(in *transfer.Incoming) {
+	if len(n.waiting) == maxWaiting {
+		n.rest.offers[in] = false
+		return
+	}
+	n.waiting = append(n.waiting, in)
 }
 
 func (n *notifier) signals() <-chan *dbus.Signal {
@@ -279,7 +298,7 @@ func (n *notifier) disconnect(err error) {
 // to be shown again; ids mean nothing any more.
 func (n *notifier) forget() {
 	for _, id := range slices.Sorted(maps.Keys(n.popups)) {
-		n.waiting = append(n.waiting, n.popups[id])
+		n.enqueue(n.popups[id])
 	}
 	clear(n.popups)
 	n.shown = nil
@@ -339,9 +358,10 @@ func (n *notifier) press(button string, in *transfer.Incoming) {
 	}
 }
 
-// withdraw takes away what is shown of an offer that is over.
+// withdraw takes away what is shown, or is to be shown, of an offer that is over.
 func (n *notifier) withdraw(in *transfer.Incoming) {
 	delete(n.rest.offers, in)
+	n.waiting = slices.DeleteFunc(n.waiting, func(other *transfer.Incoming) bool { return other == in })
 	for id, of := range n.popups {
 		if of == in {
 			delete(n.popups, id)

@@ -15,8 +15,9 @@ const (
 	buttonReject = "reject"
 )
 
-// offerNote tells of an offer: name, type, size, and who makes it where. The
-// name is in the body only: some desktops read markup in the summary too.
+// offerNote tells of an offer: who makes it where, name, type, and size. All
+// that others say is in the body: some desktops read markup in the summary too,
+// where nothing says whether to escape it.
 func (n *notifier) offerNote(in *transfer.Incoming) note {
 	s := safeStatus(in.Status())
 	size := "size not known"
@@ -28,11 +29,12 @@ func (n *notifier) offerNote(in *transfer.Incoming) note {
 		kind = "type not known"
 	}
 	lines := []string{
+		string(s.Peer.User),
 		s.Name,
 		kind + ", " + size,
 		fmt.Sprintf("in %s, %s", n.places.roomName(in.Status().Room), s.Trust),
 	}
-	about := note{summary: fmt.Sprintf("%s offers a file", s.Peer.User), stays: true}
+	about := note{summary: "A file is offered", stays: true}
 	if n.desktop.actions {
 		about.buttons = []string{buttonAccept, "Accept", buttonSave, "Save to Downloads", buttonReject, "Reject"}
 	} else {
@@ -53,7 +55,7 @@ func restNote(count int) note {
 
 // savedNote tells that a file is there.
 func savedNote(in *transfer.Incoming, path string) note {
-	return note{summary: "Saved", body: fs.SafeName(in.Status().Name) + "\nis " + safeText(path)}
+	return note{summary: "File saved", body: fs.SafeName(in.Status().Name) + "\nis " + safeText(path)}
 }
 
 // failureNote tells why a button did not do what it says.

@@ -102,6 +102,7 @@ const offerSDP = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=fingerprint
 
 func TestPopup(t *testing.T) {
 	t.Parallel()
+	const from = "@<b>eve</b>:test\n"
 	const room = "in Team <i>\ufffd & Room, unencrypted"
 	for name, c := range map[string]struct {
 		file transfer.FileInfo
@@ -109,18 +110,18 @@ func TestPopup(t *testing.T) {
 		want popup
 	}{
 		"plain": {transfer.FileInfo{Name: "example.doc", Size: 3 << 20, MIMEType: "application/msword"}, []string{"actions", "body"},
-			popup{body: "example.doc\napplication/msword, 3.0 MiB\n" + room}},
+			popup{body: from + "example.doc\napplication/msword, 3.0 MiB\n" + room}},
 		"no size, no type": {transfer.FileInfo{Name: "pipe", Size: -1}, []string{"actions", "body"},
-			popup{body: "pipe\ntype not known, size not known\n" + room}},
+			popup{body: from + "pipe\ntype not known, size not known\n" + room}},
 		"hostile": {transfer.FileInfo{Name: "../<a href=\"x\">\x1b[2J\u202etxt.exe\n", Size: 0, MIMEType: "a\nb\u2066</b>"}, []string{"actions", "body"},
-			popup{body: "_<a href=\"x\">[2Jtxt.exe\na\ufffdb\ufffd</b>, 0 B\n" + room}},
+			popup{body: from + "_<a href=\"x\">[2Jtxt.exe\na\ufffdb\ufffd</b>, 0 B\n" + room}},
 		"markup": {transfer.FileInfo{Name: "<b>&amp;</b>.txt", Size: 1, MIMEType: "<i>"}, []string{"actions", "body", "body-markup"},
-			popup{body: "&lt;b&gt;&amp;amp;&lt;_b&gt;.txt\n&lt;i&gt;, 1 B\nin Team &lt;i&gt;\ufffd &amp; Room, unencrypted"}},
+			popup{body: "@&lt;b&gt;eve&lt;/b&gt;:test\n&lt;b&gt;&amp;amp;&lt;_b&gt;.txt\n&lt;i&gt;, 1 B\nin Team &lt;i&gt;\ufffd &amp; Room, unencrypted"}},
 		"no buttons": {transfer.FileInfo{Name: "a.txt", Size: 1, MIMEType: "text/plain"}, []string{"body"},
-			popup{body: "a.txt\ntext/plain, 1 B\n" + room + "\nRead it to accept: /mount/incoming/a.txt"}},
+			popup{body: from + "a.txt\ntext/plain, 1 B\n" + room + "\nRead it to accept: /mount/incoming/a.txt"}},
 		"nothing": {transfer.FileInfo{Name: "a.txt", Size: 1, MIMEType: "text/plain"}, nil,
-			popup{summary: ": a.txt, text/plain, 1 B, " + room + ", Read it to accept: /mount/incoming/a.txt",
-				body: "a.txt\ntext/plain, 1 B\n" + room + "\nRead it to accept: /mount/incoming/a.txt"}},
+			popup{summary: ": @\uff1cb\uff1eeve\uff1c/b\uff1e:test, a.txt, text/plain, 1 B, in Team \uff1ci\uff1e\ufffd \uff06 Room, unencrypted, Read it to accept: /mount/incoming/a.txt",
+				body: from + "a.txt\ntext/plain, 1 B\n" + room + "\nRead it to accept: /mount/incoming/a.txt"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -128,11 +129,11 @@ func TestPopup(t *testing.T) {
 			server := newPopupServer(t, d.bus.address, 0, c.able...)
 			d.notify(nil)
 			d.invites("1", c.file)
-			c.want.id, c.want.summary = 1, "@<b>eve</b>:test offers a file"+c.want.summary
+			c.want.id, c.want.summary = 1, "A file is offered"+c.want.summary
 			if slices.Contains(c.able, "actions") {
 				c.want.actions = []string{"accept", "Accept", "save", "Save to Downloads", "reject", "Reject"}
 			}
-			got := server.await(t, "offers a file")
+			got := server.await(t, "A file is offered")
 			if len(got.actions) == 0 {
 				got.actions = nil
 			}
@@ -177,7 +178,7 @@ func TestPopupButtons(t *testing.T) {
 		t.Errorf("the saved file was not delivered: %v", err)
 	}
 	saved := filepath.Join(d.downloads, "save (2).bin")
-	server.await(t, "Saved\nsave.bin\nis "+saved)
+	server.await(t, "File saved\nsave.bin\nis "+saved)
 	if got, err := os.ReadFile(saved); err != nil || !bytes.Equal(got, content) {
 		t.Errorf("%d bytes were saved, of %d: %v", len(got), len(content), err)
 	}
@@ -263,10 +264,12 @@ func TestPopupCloses(t *testing.T) {
 		t.Error(err)
 	}
 
-	d.hub.Inject(transfer.Received{From: transfer.Peer{User: "@eve:test"}, Message: &transfer.Invite{
-		ID: "short", Lifetime: time.Second, File: transfer.FileInfo{Name: "expires"}, SDP: offerSDP}})
-	eventually(t, "the notification comes", func() bool { return server.count() == 3 })
-	gone("expires")
+	d.invites("1", transfer.FileInfo{Name: "declined"})
+	server.await(t, "declined")
+	for _, in := range d.bob.Exchange.Incoming() {
+		in.Remove()
+	}
+	gone("declined")
 
 	d.offers("left", []byte("x"))
 	server.await(t, "left")
@@ -326,7 +329,7 @@ func TestPopupFlood(t *testing.T) {
 		t.Errorf("there are %d notifications", n)
 	}
 	// Reading them makes no room for others at once.
-	for _, p := range server.there("offers a file") {
+	for _, p := range server.there("A file is offered") {
 		server.dismiss(t, p.id)
 	}
 	flood(17, 100)
@@ -354,32 +357,7 @@ func TestPopupStartsServer(t *testing.T) {
 	d.notify(nil)
 	d.invites("1", transfer.FileInfo{Name: "a", Size: 1})
 	eventually(t, "the bus starts the server", func() bool { _, err := os.Stat(asked); return err == nil })
-	newPopupServer(t, d.bus.address, 0, allAbilities...).await(t, "offers a file")
-}
-
-// Without a bus, or with one that nobody shows notifications on, nothing
-// happens; with one that comes later, it does.
-func TestNoBus(t *testing.T) {
-	t.Parallel()
-	b := newBus(t, "")
-	d := newDesk(t, b)
-	addresses := make(chan string)
-	d.notify(func(n *notifier) {
-		n.pauseFor = time.Millisecond
-		n.address = func() string {
-			if address, ok := <-addresses; ok {
-				return address
-			}
-			return b.address
-		}
-	})
-	d.invites("1", transfer.FileInfo{Name: "a", Size: 1})
-	for range 3 {
-		addresses <- ""
-		addresses <- "unix:path=" + filepath.Join(t.TempDir(), "none")
-	}
-	close(addresses)
-	newPopupServer(t, b.address, 0, allAbilities...).await(t, "offers a file")
+	newPopupServer(t, d.bus.address, 0, allAbilities...).await(t, "A file is offered")
 }
 
 // A bus that goes away and comes back is found again.
@@ -389,11 +367,11 @@ func TestBusRestarts(t *testing.T) {
 	server := newPopupServer(t, d.bus.address, 0, allAbilities...)
 	d.notify(func(n *notifier) { n.pauseFor = 50 * time.Millisecond })
 	out, end := d.offers("a", []byte("x"))
-	server.await(t, "offers a file")
+	server.await(t, "A file is offered")
 	d.bus.stop()
 	d.bus.start(t)
 	server = newPopupServer(t, d.bus.address, 0, allAbilities...)
-	server.press(t, server.await(t, "offers a file").id, "reject")
+	server.press(t, server.await(t, "A file is offered").id, "reject")
 	if err := d.ends(end); err == nil || out.Status().State != transfer.Rejected {
 		t.Errorf("the offer is %v: %v", out.Status().State, err)
 	}
@@ -444,7 +422,7 @@ func TestDesktopHangs(t *testing.T) {
 			}
 			start := time.Now()
 			d.notifier.Close()
-			if took := time.Since(start); took > busTimeout/2 {
+			if took := time.Since(start); took > busTimeout*9/10 { // a call that is waited for takes all of it
 				t.Errorf("the end took %v", took)
 			}
 		})
