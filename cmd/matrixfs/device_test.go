@@ -232,6 +232,7 @@ func (d *device) reaches(t testing.TB, name, state string, bytes int64) transfer
 				return transfer
 			}
 		}
+		time.Sleep(100 * time.Millisecond) // each look is a process
 	}
 	t.Fatalf("%s of %s does not become %s: %+v", name, d.who.Name, state, last)
 	return transferStatus{}

@@ -108,7 +108,7 @@ const (
 	crowd = 6
 	// shortLife is the lifetime of offers that are to expire: long enough for
 	// them to be seen on a busy machine, as a rule.
-	shortLife = "4s"
+	shortLife = "10s"
 	// little fits into the window, overfull does not, and endless does not even
 	// fit into the cache of the other side.
 	little, overfull, endless = 300_001, 9<<20 + 7, 96 << 20
