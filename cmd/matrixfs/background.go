@@ -60,15 +60,20 @@ func startInBackground(ctx context.Context, con *console, args []string) error {
 	return errNotMountedHere
 }
 
+// openLog opens the log, and empties it if it is too long.
+func openLog(stateDir string) (*os.File, error) {
+	name := filepath.Join(stateDir, logName)
+	flags := os.O_WRONLY | os.O_CREATE | os.O_APPEND | unix.O_NOFOLLOW
+	if info, err := os.Lstat(name); err == nil && info.Size() > maxLog {
+		flags |= os.O_TRUNC
+	}
+	return os.OpenFile(name, flags, 0o600)
+}
+
 // goToBackground lets go of the terminal and of the current directory, and tells whoever waits in
 // startInBackground. What is written from now on goes to the log.
 func goToBackground(stateDir string) error {
-	name := filepath.Join(stateDir, logName)
-	flags := os.O_WRONLY | os.O_CREATE | os.O_APPEND
-	if info, err := os.Stat(name); err == nil && info.Size() > maxLog {
-		flags |= os.O_TRUNC
-	}
-	log, err := os.OpenFile(name, flags, 0o600)
+	log, err := openLog(stateDir)
 	if err != nil {
 		return fmt.Errorf("can't write a log: %w", err)
 	}
