@@ -16,9 +16,10 @@ type attendants struct {
 	command  *offerCommand
 }
 
-// startAttendants starts them for a mount of d.
-func (d *daemon) startAttendants(mount *fs.Mounted) attendants {
-	places := offerPlaces{accept: mount.Accept, path: mount.PathOf, rooms: rooms{d.client}.Rooms}
+// startAttendants starts them for a mount of d; place is where it is, without
+// symbolic links.
+func (d *daemon) startAttendants(mount *fs.Mounted, place string) attendants {
+	places := offerPlaces{mountpoint: place, accept: mount.Accept, path: mount.PathOf, rooms: rooms{d.client}.Rooms}
 	var a attendants
 	if d.options.notify != notifyOff {
 		a.notifier = startNotifier(d.exchange, places, func() string { return sessionBus(os.Getenv) }, downloadDir, d.log)
@@ -27,6 +28,13 @@ func (d *daemon) startAttendants(mount *fs.Mounted) attendants {
 		a.command = startOfferCommand(d.options.onOffer, d.exchange, places, d.options.output, d.log)
 	}
 	return a
+}
+
+// abandon ends what they started, for a program that must end now.
+func (a attendants) abandon() {
+	if a.command != nil {
+		a.command.abandon()
+	}
 }
 
 // Close ends them. It is called while the mount is still there: commands read

@@ -61,11 +61,11 @@ type daemon struct {
 	control  *controlServer
 	syncing  sync.WaitGroup
 	syncErr  chan error // gets what Run returned
-	attend   attendants
 
 	mu       sync.Mutex  // guards all below: abandon and report come from other goroutines
 	mount    *fs.Mounted // nil until there is one
-	standing string      // how this device stands to its account's identity; empty: not known
+	attend   attendants
+	standing string // how this device stands to its account's identity; empty: not known
 }
 
 func newDaemon(o daemonOptions) *daemon {
@@ -93,6 +93,30 @@ func (d *daemon) run(ctx context.Context, mounted func() error) error {
 
 // start makes everything, the mount last.
 func (d *daemon) start(ctx context.Context) error {
+	if err := d.openAccount(ctx); err != nil {
+		return err
+	}
+	if err := d.startExchange(); err != nil {
+		return err
+	}
+	var err error
+	if d.control, err = startControl(d.options.stateDir, d.report, d.verify, d.log); err != nil {
+		return err
+	}
+	// It outlives the signal: the peers are to be told. Closing it ends it.
+	d.syncing.Go(func() { d.syncErr <- d.client.Run(context.WithoutCancel(ctx)) })
+	if err := d.awaitRooms(ctx); err != nil {
+		return err
+	}
+	if err := d.mountRooms(); err != nil {
+		return err
+	}
+	d.syncing.Go(func() { d.lookAtStanding(context.WithoutCancel(ctx)) })
+	return nil
+}
+
+// openAccount opens the account, and checks that it can be mounted.
+func (d *daemon) openAccount(ctx context.Context) error {
 	o := d.options
 	var options []matrix.Option
 	if o.allowPublic {
@@ -109,26 +133,29 @@ func (d *daemon) start(ctx context.Context) error {
 		return err
 	}
 	// Said now, although Mount would say it: learning the rooms may take long.
-	if err = fs.CheckMountpoint(o.mountpoint); err != nil {
+	if err := fs.CheckMountpoint(o.mountpoint); err != nil {
 		return err
 	}
 	if o.allowOther {
-		if err = fs.CheckAllowOther(); err != nil {
-			return err
-		}
+		return fs.CheckAllowOther()
 	}
-	account := d.client.Account()
+	return nil
+}
+
+// startExchange makes the exchange, which gets what the account receives.
+func (d *daemon) startExchange() (err error) {
+	o := d.options
 	least := transfer.TrustNone
 	if o.requireVerified {
 		least = transfer.TrustVerified
 	}
 	d.exchange, err = transfer.New(transfer.Config{
-		Self:      transfer.Peer{User: account.User, Device: account.Device},
+		Self:      d.self(),
 		Signaller: d.client,
 		CacheDir:  filepath.Join(o.stateDir, cacheName),
 		CacheSize: o.cacheSize,
 		Lifetime:  o.lifetime,
-		Loopback:  onLoopback(account.Homeserver),
+		Loopback:  onLoopback(d.client.Account().Homeserver),
 		RelayOnly: o.relayOnly,
 		MinTrust:  least,
 		Logger:    d.log,
@@ -137,23 +164,31 @@ func (d *daemon) start(ctx context.Context) error {
 		return err
 	}
 	d.client.SetReceiver(d.exchange)
-	if d.control, err = startControl(o.stateDir, d.report, d.verify, d.log); err != nil {
-		return err
-	}
-	// It outlives the signal: the peers are to be told. Closing it ends it.
-	d.syncing.Go(func() { d.syncErr <- d.client.Run(context.WithoutCancel(ctx)) })
-	if err := d.awaitRooms(ctx); err != nil {
-		return err
-	}
+	return nil
+}
+
+// self is this device, as others see it.
+func (d *daemon) self() transfer.Peer {
+	account := d.client.Account()
+	return transfer.Peer{User: account.User, Device: account.Device}
+}
+
+// mountRooms makes the mount, and starts those who attend to it.
+func (d *daemon) mountRooms() error {
+	o := d.options
 	var spoolDir string
 	if o.spool {
 		spoolDir = filepath.Join(o.stateDir, spoolName)
+	}
+	place, err := filepath.EvalSymlinks(o.mountpoint) // not once it is a mount
+	if err != nil {
+		return err
 	}
 	mount, err := fs.Mount(fs.Options{
 		Mountpoint: o.mountpoint,
 		Rooms:      rooms{d.client},
 		Exchange:   d.exchange,
-		Self:       transfer.Peer{User: account.User, Device: account.Device},
+		Self:       d.self(),
 		Readers:    o.readers,
 		Ask:        o.ask,
 		Announce:   newCrier,
@@ -167,10 +202,9 @@ func (d *daemon) start(ctx context.Context) error {
 		return err
 	}
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.mount = mount
-	d.mu.Unlock()
-	d.attend = d.startAttendants(mount)
-	d.syncing.Go(func() { d.lookAtStanding(context.WithoutCancel(ctx)) })
+	d.attend = d.startAttendants(mount, place)
 	return nil
 }
 
@@ -212,15 +246,15 @@ func (d *daemon) serve(ctx context.Context) error {
 // close ends everything, in the order the package promises: blocked readers
 // and writers first, so that the mount is not busy when its turn comes.
 func (d *daemon) close() {
-	d.attend.Close()
+	d.mu.Lock()
+	mount, attend := d.mount, d.attend
+	d.mu.Unlock()
+	attend.Close()
 	if d.exchange != nil {
 		if err := d.exchange.Close(); err != nil {
 			d.log.Warn("could not tell every peer", "error", err)
 		}
 	}
-	d.mu.Lock()
-	mount := d.mount
-	d.mu.Unlock()
 	if mount != nil {
 		if err := mount.Close(); err != nil {
 			d.log.Error("could not unmount", "error", err)
@@ -237,15 +271,16 @@ func (d *daemon) close() {
 	d.syncing.Wait()
 }
 
-// abandon unmounts and does nothing else, for a program that must end now. It
+// abandon ends the commands of offers and unmounts, and does nothing else, for a program that must end now. It
 // may be called while close is at work.
 func (d *daemon) abandon() {
 	d.mu.Lock()
-	mount := d.mount
+	mount, attend := d.mount, d.attend
 	d.mu.Unlock()
 	if mount == nil {
 		return
 	}
+	attend.abandon()
 	unmounted := make(chan struct{})
 	go func() {
 		defer close(unmounted)

@@ -342,7 +342,7 @@ func (n *notifier) press(button string, in *transfer.Incoming) {
 	case buttonSave:
 		dir := n.downloads()
 		n.done.Go(func() {
-			path, err := saveOffer(n.ctx, in, dir, n.places.accept)
+			path, err := n.places.save(n.ctx, in, dir)
 			outcome := savedNote(in, path)
 			if err != nil {
 				n.log.Warn("an offer was not saved", "transfer", in.ID(), "error", safeText(err.Error()))

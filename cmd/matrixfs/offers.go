@@ -47,6 +47,8 @@ func (w *offerWatch) look() (arrived, over []*transfer.Incoming) {
 
 // offerPlaces tells where the things of an offer are found.
 type offerPlaces struct {
+	// mountpoint is where the mount is, without symbolic links.
+	mountpoint string
 	// accept accepts an offer by hand.
 	accept func(*transfer.Incoming) error
 	// path gives the path of an offer in the mount, or nothing.

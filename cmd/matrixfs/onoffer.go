@@ -2,12 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -25,6 +26,9 @@ const (
 	// commandGrace is how long a command has to end by itself at the end of
 	// the mount.
 	commandGrace = 2 * time.Second
+	// groupsEvery is how often a mount looks what is left of its commands, if
+	// anything is.
+	groupsEvery = 10 * time.Second
 )
 
 // offerCommand runs a command for each new offer. What comes from the network
@@ -36,10 +40,12 @@ type offerCommand struct {
 	output  io.Writer
 	log     *slog.Logger
 
-	ctx    context.Context
-	cancel context.CancelFunc
-	done   sync.WaitGroup // run, and one for each command under way
-	ended  chan struct{}  // gets a value for each command that has ended
+	ctx      context.Context
+	cancel   context.CancelFunc
+	running  sync.WaitGroup // run, which begins the commands
+	commands sync.WaitGroup // one for each command under way
+	ended    chan struct{}  // gets a value for each command that has ended
+	groups   processGroups  // of the commands, and of what they leave behind
 }
 
 // startOfferCommand begins to run command for the offers of x. Close ends it.
@@ -49,15 +55,20 @@ func startOfferCommand(command string, x *transfer.Exchange, places offerPlaces,
 		ended: make(chan struct{}, commandsAtOnce),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.done.Go(c.run)
+	c.running.Go(c.run)
 	return c
 }
 
-// Close ends the commands that run, and waits for them.
+// Close ends the commands, with all that they started, and waits for them.
 func (c *offerCommand) Close() {
 	c.cancel()
-	c.done.Wait()
+	c.running.Wait()
+	c.groups.end()
+	c.commands.Wait()
 }
+
+// abandon ends them at once, and does not wait.
+func (c *offerCommand) abandon() { c.groups.signal(syscall.SIGKILL) }
 
 // run is the goroutine that starts the commands.
 func (c *offerCommand) run() {
@@ -79,8 +90,13 @@ func (c *offerCommand) run() {
 			}
 			waiting = waiting[1:]
 		}
+		var look <-chan time.Time
+		if c.groups.left() > 0 {
+			look = time.After(groupsEvery)
+		}
 		select {
 		case <-c.watch.changes:
+		case <-look:
 		case <-c.ended:
 			running--
 		case <-c.ctx.Done():
@@ -99,7 +115,7 @@ func (c *offerCommand) begin(in *transfer.Incoming) bool {
 	// Not looked up in PATH: that could lead into the mount, where this process
 	// must open nothing.
 	command := exec.Command("/bin/sh", "-c", c.command)
-	command.Env = append(os.Environ(), offerEnvironment(s, path)...)
+	command.Env = append(commandEnvironment(), offerEnvironment(s, path)...)
 	command.Stdout, command.Stderr = c.output, c.output
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that all of it can be ended
 	command.WaitDelay = commandGrace                          // for output that a child of it keeps open
@@ -107,8 +123,9 @@ func (c *offerCommand) begin(in *transfer.Incoming) bool {
 		c.log.Error("the command for an offer can't be started", "transfer", s.ID, "error", err)
 		return false
 	}
-	c.done.Go(func() {
-		if err := c.await(command); err != nil && c.ctx.Err() == nil {
+	c.groups.add(command.Process.Pid)
+	c.commands.Go(func() {
+		if err := command.Wait(); err != nil && c.ctx.Err() == nil {
 			c.log.Warn("the command for an offer failed", "file", path, "transfer", s.ID, "error", err)
 		}
 		c.ended <- struct{}{} // has room for all that run
@@ -116,31 +133,10 @@ func (c *offerCommand) begin(in *transfer.Incoming) bool {
 	return true
 }
 
-// await waits for a command, and ends it when the mount does.
-func (c *offerCommand) await(command *exec.Cmd) error {
-	ended := make(chan error, 1)
-	go func() { ended <- command.Wait() }()
-	select {
-	case err := <-ended:
-		return err
-	case <-c.ctx.Done():
-	}
-	endGroup(command.Process.Pid)
-	return <-ended
-}
-
-// endGroup ends a process group: with SIGKILL if SIGTERM does not do. The
-// leader is waited for meanwhile, by somebody else.
-func endGroup(group int) {
-	_ = syscall.Kill(-group, syscall.SIGTERM)
-	look := time.NewTicker(20 * time.Millisecond)
-	defer look.Stop()
-	for start := time.Now(); time.Since(start) < commandGrace; <-look.C {
-		if errors.Is(syscall.Kill(-group, 0), syscall.ESRCH) {
-			return
-		}
-	}
-	_ = syscall.Kill(-group, syscall.SIGKILL)
+// commandEnvironment is what a command has of the mount's own environment. What
+// the service manager listens on is for the mount only.
+func commandEnvironment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "NOTIFY_SOCKET=") })
 }
 
 // offerEnvironment is what the command of an offer is told. Everything in it is

@@ -2,12 +2,16 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/gofrs/flock"
@@ -150,8 +154,26 @@ func TestOnOfferCrowd(t *testing.T) {
 			t.Errorf("%d commands ran for file%d", n, i)
 		}
 	}
+	if n := c.groups.left(); n != 0 {
+		t.Errorf("%d process groups are left", n)
+	}
 	if strings.Contains(out.String(), "file7") {
 		t.Error("a command ran for an offer that is over")
+	}
+}
+
+// held is a file that the commands of a test lock for as long as anything is
+// left of them.
+func held(t *testing.T) (path string, isFree func() bool) {
+	path = filepath.Join(t.TempDir(), "held")
+	return path, func() bool {
+		lock := flock.New(path)
+		defer lock.Close()
+		free, err := lock.TryLock()
+		if err != nil {
+			t.Error(err)
+		}
+		return free
 	}
 }
 
@@ -160,7 +182,7 @@ func TestOnOfferCrowd(t *testing.T) {
 func TestOnOfferEnds(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, nil)
-	held := filepath.Join(t.TempDir(), "held") // locked by the command, and by its child
+	held, isFree := held(t)
 	c, out, log := d.onOffer(`exec 9> '`+held+`'; flock 9; trap '' TERM; (trap '' TERM; echo child; while :; do sleep 1; done) & cat "$MATRIXFS_FILE"; wait`, d.mounted())
 	offer, err := d.alice.Exchange.Offer(d.hub.Room, "half")
 	if err != nil {
@@ -182,10 +204,46 @@ func TestOnOfferEnds(t *testing.T) {
 			return false
 		}
 	})
-	if free, err := flock.New(held).TryLock(); err != nil || !free {
-		t.Errorf("something of the command is left: %v", err)
+	if !isFree() {
+		t.Error("something of the command is left")
 	}
 	if log.String() != "" { // that it ended with the mount is no failure
 		t.Errorf("the log says %s", log)
+	}
+}
+
+// What a command leaves in the background ends with the mount too, whether that
+// ends in order or at once.
+func TestOnOfferLeavesChild(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*offerCommand){"close": (*offerCommand).Close, "abandon": (*offerCommand).abandon} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, nil)
+			held, isFree := held(t)
+			c, out, _ := d.onOffer(`exec 9> '`+held+`'; flock 9; (trap '' TERM; while :; do sleep 1; done) > /dev/null 2>&1 & echo $$`, d.mounted())
+			d.invites("1", transfer.FileInfo{Name: "one"})
+			eventually(t, "the command ends", func() bool {
+				pid, err := strconv.Atoi(strings.TrimSpace(out.String()))
+				return err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+			})
+			d.invites("2", transfer.FileInfo{Name: "two"}) // its command waits for the lock
+			eventually(t, "the next command runs", func() bool { return c.groups.left() == 2 })
+			if isFree() {
+				t.Error("the child has ended before the mount")
+			}
+			end(c)
+			eventually(t, "the child ends", isFree)
+		})
+	}
+}
+
+// What the service manager listens on is not for commands.
+func TestOnOfferEnvironment(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", "/run/notify")
+	t.Setenv("NOTIFY_SOCKETS", "no")
+	got := commandEnvironment()
+	if slices.Contains(got, "NOTIFY_SOCKET=/run/notify") || !slices.Contains(got, "NOTIFY_SOCKETS=no") {
+		t.Errorf("the environment is %q", got)
 	}
 }

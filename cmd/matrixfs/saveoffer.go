@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/adrg/xdg"
@@ -32,6 +33,47 @@ const (
 func downloadDir() string {
 	xdg.Reload() // it may have changed
 	return xdg.UserDirs.Download
+}
+
+// errSaveInMount is that of a download directory in the mount. This process
+// must open nothing there.
+var errSaveInMount = errors.New("the download directory is in this mount: choose another one in user-dirs.dirs, or copy the file out of incoming")
+
+// save is saveOffer for offers of this mount.
+func (p offerPlaces) save(ctx context.Context, in *transfer.Incoming, dir string) (path string, err error) {
+	if leadsInto(dir, p.mountpoint) {
+		return "", errSaveInMount
+	}
+	return saveOffer(ctx, in, dir, p.accept)
+}
+
+// maxLinks is how many symbolic links a path may have, as for the kernel.
+const maxLinks = 40
+
+// leadsInto reports whether a path goes through a mount, without going there.
+func leadsInto(path, mountpoint string) bool {
+	at, rest, links := "/", path, 0
+	for rest != "" {
+		var name string
+		name, rest, _ = strings.Cut(rest, "/")
+		next := filepath.Join(at, name)
+		if next == mountpoint {
+			return true
+		}
+		target, err := os.Readlink(next)
+		if err != nil { // no link; what else is wrong will be seen later
+			at = next
+			continue
+		}
+		if links++; links > maxLinks {
+			return false
+		}
+		if filepath.IsAbs(target) {
+			at = "/"
+		}
+		rest = target + "/" + rest
+	}
+	return false
 }
 
 // saveOffer accepts an offer and saves the file in a directory, under its name
@@ -97,10 +139,13 @@ func copyOffer(ctx context.Context, to *os.File, in *transfer.Incoming) error {
 	defer reader.Close()
 	buffer := make([]byte, saveChunk)
 	for at := int64(0); ; {
+		if err := ctx.Err(); err != nil { // what is there already is read all the same
+			return err
+		}
 		n, err := reader.ReadAt(ctx, buffer, at)
 		if _, err := to.Write(buffer[:n]); err != nil {
-			in.Cancel() // nobody else asked for it
-			return err
+			// The transfer goes on, as if it had only been accepted.
+			return fmt.Errorf("%w; it stays in incoming", err)
 		}
 		at += int64(n)
 		switch {

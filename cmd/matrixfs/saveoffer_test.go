@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"unicode/utf8"
 
@@ -77,6 +78,63 @@ func TestSaveOfferFails(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 	d.leftInDownloads()
+}
+
+// A full disk ends no transfer: the file can be had from incoming.
+func TestSaveOfferDiskFull(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, nil)
+	_, delivered := d.offers("a", []byte("content"))
+	eventually(t, "the offer comes", func() bool { return len(d.bob.Exchange.Incoming()) == 1 })
+	in := d.bob.Exchange.Incoming()[0]
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	if err := in.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	if err := copyOffer(t.Context(), full, in); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("the error is %v", err)
+	}
+	if err := d.ends(delivered); err != nil {
+		t.Error(err)
+	}
+}
+
+// Nothing is saved in the mount itself, whatever the way there.
+func TestSaveInMount(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, nil)
+	d.offers("a", []byte("content"))
+	eventually(t, "the offer comes", func() bool { return len(d.bob.Exchange.Incoming()) == 1 })
+	in := d.bob.Exchange.Incoming()[0]
+	home := t.TempDir()
+	mount := filepath.Join(home, "mount")
+	for link, target := range map[string]string{"direct": mount + "/room", "relative": "x/../../mount", "chain": "sub/relative", "loop": "loop", "other": home} {
+		if link == "relative" {
+			link = "sub/relative"
+		}
+		if err := errors.Join(os.MkdirAll(filepath.Join(home, "sub/x"), 0o700), os.Symlink(target, filepath.Join(home, link))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	places := offerPlaces{mountpoint: mount, accept: (*transfer.Incoming).Accept}
+	for dir, want := range map[string]bool{
+		"mount": true, "mount/room": true, "direct": true, "direct/more": true, "chain": true, "sub/../mount": true,
+		"mount2": false, "other": false, "other/mount": true, "none/of/it": false, "loop": false,
+	} {
+		if got := leadsInto(home+"/"+dir, mount); got != want {
+			t.Errorf("%s leads into the mount: %v", dir, got)
+		}
+	}
+	if path, err := places.save(t.Context(), in, filepath.Join(home, "chain")); !errors.Is(err, errSaveInMount) {
+		t.Errorf("it is saved as %s, %v", path, err)
+	}
+	if _, err := os.Stat(mount); err == nil {
+		t.Error("something was made in the mount")
+	}
 }
 
 func TestDownloadDir(t *testing.T) {
