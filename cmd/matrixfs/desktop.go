@@ -25,6 +25,9 @@ const (
 	// busTimeout bounds a call. The bus and the notification server run on
 	// this machine; what takes longer hangs.
 	busTimeout = 10 * time.Second
+	// showGrace is how long a notification that is being shown is waited for at
+	// the end.
+	showGrace = time.Second
 	// startTimeout bounds the start of a notification server: the bus itself
 	// gives up after 25 seconds.
 	startTimeout = 30 * time.Second
@@ -162,8 +165,14 @@ type note struct {
 
 // show shows a notification and gives its id. findServer comes first.
 func (d *desktop) show(ctx context.Context, n note) (id uint32, err error) {
-	ctx, cancel := context.WithTimeout(ctx, busTimeout)
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	// Given up at once, it would stay: nobody would know its id.
+	end := ctx
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(end), busTimeout)
 	defer cancel()
+	defer context.AfterFunc(end, func() { time.AfterFunc(showGrace, cancel) })()
 	expire := int32(-1) // as the server likes
 	if n.stays {
 		expire = 0

@@ -84,7 +84,14 @@ func TestSaveOfferFails(t *testing.T) {
 func TestSaveOfferDiskFull(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, nil)
-	_, delivered := d.offers("a", []byte("content"))
+	offer, err := d.alice.Exchange.Offer(d.hub.Room, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := offer.Write(t.Context(), make([]byte, saveChunk)); err != nil {
+		t.Fatal(err)
+	}
+	offer.Invite()
 	eventually(t, "the offer comes", func() bool { return len(d.bob.Exchange.Incoming()) == 1 })
 	in := d.bob.Exchange.Incoming()[0]
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -98,7 +105,10 @@ func TestSaveOfferDiskFull(t *testing.T) {
 	if err := copyOffer(t.Context(), full, in); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("the error is %v", err)
 	}
-	if err := d.ends(delivered); err != nil {
+	if _, err := offer.Write(t.Context(), []byte("the end")); err != nil {
+		t.Error(err)
+	}
+	if err := offer.Finish(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
