@@ -17,7 +17,10 @@ func (s *stream) overwrite(ctx context.Context, p []byte, off int64) (int, error
 	brief, cancel := s.stay(ctx)
 	defer cancel()
 	if s.take(brief) != nil {
-		return 0, context.Canceled
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		return 0, transfer.ErrBehind // somebody wants at the inode
 	}
 	defer s.yield()
 	s.mu.Lock()

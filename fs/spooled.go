@@ -217,6 +217,9 @@ func (s *spooled) finish(ctx context.Context) error {
 	s.conclude()
 	err := s.hand(ctx)
 	s.yield()
+	if err != nil && ctx.Err() == nil {
+		s.cancel() // it is not what the file is
+	}
 	if err == nil {
 		err = s.out.Finish(ctx)
 	}
@@ -234,10 +237,13 @@ func (s *spooled) hand(ctx context.Context) error {
 	s.mu.Lock()
 	f, size, gone := s.file, s.size, s.gone
 	s.mu.Unlock()
-	if f == nil || gone {
-		return nil // it is empty, or delivered
-	}
 	off := s.out.Written()
+	switch {
+	case gone && off < size:
+		return transfer.ErrAborted
+	case f == nil || gone:
+		return nil // it is empty, or handed on
+	}
 	if off == 0 {
 		sum, err := s.sum(ctx, f)
 		if err != nil {
