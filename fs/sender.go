@@ -14,8 +14,9 @@ import (
 )
 
 // exitPatience is how long a process that ends without closing its file stays
-// until somebody answers the offer. Nothing can end it in that time, not even
-// SIGKILL: the kernel drops signals for a process that is ending.
+// until somebody answers the offer, and then while the peer gets nothing.
+// Nothing can end it in that time, not even SIGKILL: the kernel drops signals for
+// a process that is ending.
 const exitPatience = 10 * time.Second
 
 // lookAtWriter is how often a writer is looked at for a signal, at most. That
@@ -167,23 +168,26 @@ func (h *sender) leave(s body) syscall.Errno {
 }
 
 // outlive finishes the file for a process that is ending, and can't be killed
-// any more. It waits for an answer to the offer for a short time only; once
-// there is one, the rest comes to an end by itself.
+// any more. It waits for an answer to the offer for a short time only, and then
+// for as long as the peer gets something; the file goes on by itself.
 func (h *sender) outlive(s body) syscall.Errno {
 	m := h.file.m
 	done := make(chan error, 1)
 	m.background.Go(func() { done <- s.finish(m.closing) })
-	patience := time.NewTimer(exitPatience)
-	defer patience.Stop()
-	select {
-	case err := <-done:
-		return m.errno(err)
-	case <-patience.C:
+	look := time.NewTicker(exitPatience)
+	defer look.Stop()
+	for had := int64(-1); ; {
+		select {
+		case err := <-done:
+			return m.errno(err)
+		case <-look.C:
+		}
+		status := s.status()
+		if status.State == transfer.Preparing || status.State == transfer.Offered || status.Bytes <= had {
+			return 0
+		}
+		had = status.Bytes
 	}
-	if state := s.status().State; state == transfer.Preparing || state == transfer.Offered {
-		return 0
-	}
-	return m.errno(<-done)
 }
 
 // Release implements gofs.FileReleaser: nobody has the descriptor any more.
