@@ -12,6 +12,9 @@ import (
 // where the kernel does not tell: for a thread of another pid namespace.
 type caller int
 
+// maxCommand bounds how much of a command line is looked at, in bytes.
+const maxCommand = 4096
+
 // callerOf gives the thread that op was made for.
 func callerOf(op context.Context) caller {
 	if c, ok := fuse.FromContext(op); ok {

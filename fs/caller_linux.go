@@ -3,6 +3,7 @@ package fs
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -22,14 +23,20 @@ func (c caller) program() string {
 	return strings.TrimSuffix(string(b), "\n")
 }
 
-// arguments gives the arguments of the thread's program. Not for one that may
-// have files of the mount in its memory: reading this could wait for it.
-func (c caller) arguments() []string {
-	b, err := os.ReadFile(c.proc("cmdline"))
+// command is the command line of the thread's program, or the start of one
+// longer than limit bytes, which is not whole. Not for one that may have files of
+// the mount in its memory: reading this could wait for it.
+func (c caller) command(limit int) (args []string, whole bool) {
+	f, err := os.Open(c.proc("cmdline"))
 	if err != nil {
-		return nil
+		return nil, false
 	}
-	return strings.Split(string(b), "\x00")
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, int64(limit)))
+	if err != nil || len(b) == 0 {
+		return nil, false
+	}
+	return strings.Split(string(bytes.TrimRight(b, "\x00")), "\x00"), len(b) < limit
 }
 
 // process is the number of the thread's process.

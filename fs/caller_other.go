@@ -8,7 +8,7 @@ package fs
 
 func (c caller) program() string { return "" }
 
-func (c caller) arguments() []string { return nil }
+func (c caller) command(int) (args []string, whole bool) { return nil, false }
 
 func (c caller) process() int { return int(c) }
 

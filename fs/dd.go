@@ -51,3 +51,25 @@ func parseBlock(s string) int64 {
 	}
 	return n * unit
 }
+
+// plainOptions are the options of cat and pv, each a letter, that leave what
+// they copy as it is, and have no value.
+var plainOptions = map[string]string{"cat": "u", "pv": "0abCcefIlnpqrTtW"}
+
+// copiesOne reads the arguments of cat or pv, and reports whether it copies all
+// of one file, unchanged.
+func copiesOne(program string, args []string) bool {
+	files := 0
+	for i, arg := range args {
+		letters, option := strings.CutPrefix(arg, "-")
+		switch {
+		case arg == "--":
+			return files+len(args[i+1:]) <= 1
+		case !option || arg == "-":
+			files++
+		case strings.Trim(letters, plainOptions[program]) != "":
+			return false
+		}
+	}
+	return files <= 1
+}

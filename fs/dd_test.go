@@ -33,3 +33,16 @@ func TestParseDD(t *testing.T) {
 		}
 	}
 }
+
+func TestCopiesOne(t *testing.T) {
+	for command, want := range map[string]bool{
+		"cat": true, "cat a": true, "cat -u a": true, "cat -- a": true, "cat -": true, "pv -pter a": true, "pv -q a": true,
+		"cat a a": false, "cat a -": false, "cat -n a": false, "cat -- -u a": false, "cat --squeeze-blank a": false,
+		"pv -qS a": false, "pv -s 10 a": false, "pv --skip-errors a": false,
+	} {
+		args := strings.Fields(command)
+		if copiesOne(args[0], args[1:]) != want {
+			t.Errorf("%s: %v", command, !want)
+		}
+	}
+}

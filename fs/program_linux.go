@@ -1,8 +1,6 @@
 package fs
 
 import (
-	"bytes"
-	"io"
 	"os"
 	"strings"
 
@@ -11,9 +9,6 @@ import (
 
 // noAtime is the flag of open(2) with which indexers and the like open files.
 const noAtime = unix.O_NOATIME
-
-// maxCommand bounds how much of a command line is looked at, in bytes.
-const maxCommand = 4096
 
 // who tells the names of the thread's program. It reads no links: those of a
 // process within execve wait for a lock that it holds, and may never get.
@@ -30,22 +25,9 @@ func (c caller) who() program {
 		r.add(thread)
 	}
 	r.hidden = len(r.names) == 0
-	r.addCommand(process.command())
+	args, _ := process.command(maxCommand)
+	r.addCommand(args)
 	return r
-}
-
-// command is the command line, or the start of a long one.
-func (c caller) command() []string {
-	f, err := os.Open(c.proc("cmdline"))
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxCommand))
-	if err != nil || len(b) == 0 {
-		return nil
-	}
-	return strings.Split(string(bytes.TrimRight(b, "\x00")), "\x00")
 }
 
 // gone reports whether the thread has ended. One that has been killed stays,

@@ -49,6 +49,8 @@ func TestSourceSize(t *testing.T) {
 		"dd twice":   {`(dd if="$1" bs=1M; dd if="$2" bs=1M) > "$3"`, false},
 		"head":       {`head -c 9000000 "$1" > "$3"`, false},
 		"cat twice":  {`(cat "$1"; cat "$2") > "$3"`, false},
+		"cat same":   {`cat "$1" "$1" > "$3"`, false},
+		"cat -s":     {`cat -s "$1" > "$3"`, false},
 		"cat rest":   {`(read -N 100 x; cat) < "$1" > "$3"`, false},
 		"other name": {`cp "$2" "$3"`, false},
 		"tee":        {`tee "$3" < "$1" > /dev/null`, false},

@@ -30,7 +30,7 @@ func (m *Mounted) sourceSize(c caller, f identity, wrote int64) (size int64, ok 
 	name, _ := finalName(f.name)
 	switch program := c.program(); program {
 	case "cat", "pv":
-		if m.heldBeside(f, c) {
+		if args, whole := c.command(maxCommand); !whole || !copiesOne(program, args[1:]) || m.heldBeside(f, c) {
 			return 0, false
 		}
 		return m.sourceOf(c, name, func(pos int64) bool { return pos == wrote })
@@ -72,11 +72,10 @@ func (m *Mounted) sourceOf(c caller, name string, should func(pos int64) bool) (
 // sourceOfDD is for dd, which reads from descriptor 0, whatever its name. It has
 // read a block, of which it may have written the first MiB.
 func (m *Mounted) sourceOfDD(c caller, wrote int64) (size int64, ok bool) {
-	cmdline, err := os.ReadFile(c.proc("cmdline"))
-	if err != nil {
+	args, whole := c.command(maxCommand)
+	if !whole {
 		return 0, false
 	}
-	args := strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00")
 	block, whole := parseDD(args[1:])
 	if !whole {
 		return 0, false

@@ -56,7 +56,8 @@ func rsyncName(name string, sure bool) (string, bool) {
 func (c caller) offers(name string) string {
 	program := c.program()
 	if program == "zip" && isZipTemp(name) {
-		return zipName(c.arguments())
+		args, _ := c.command(16 * maxCommand)
+		return zipName(args)
 	}
 	return offeredBy(program, name)
 }
