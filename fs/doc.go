@@ -21,8 +21,9 @@
 //
 // Where the mount has a SpoolDir, the outbound has a spooled instead of the
 // stream: a file on disk, which is handed to the transfer at the end. Files that
-// programs make beside the one they work on, and remove again (.x.swp,
-// x-journal), are never offered: a spooled without a transfer.
+// vim and SQLite make beside the one they work on, and remove again (.x.swp,
+// x-journal), are never offered: a spooled without a transfer. Nobody else may
+// make or write such a file: it would look sent.
 //
 // # How a file comes in
 //
@@ -87,8 +88,9 @@
 //     whose /proc/PID/fd the user may not read.
 //   - A process that leaves the closing of its file to its own end (exit)
 //     can't be killed any more while the kernel closes for it. So such a close
-//     waits for an answer to the offer for a short time only (exitPatience);
-//     after that the file goes on by itself.
+//     waits for an answer to the offer for a short time only (exitPatience), and
+//     then for as long as the peer gets something; after that the file goes on by
+//     itself.
 //   - A WRITE that gives way is queued whole, up to 8 MiB for each file
 //     (maxQueue). Beyond that write(2) is cut short, which some programs, tar
 //     among them, take for an error: somebody must look the file up again and

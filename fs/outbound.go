@@ -22,12 +22,15 @@ type outbound struct {
 	xattrs
 
 	// mu guards all below.
-	mu     sync.Mutex
-	name   string // in the room; temporary, it may be
-	body   body
-	meta   meta
-	open   int // descriptors for writing
-	closes int // how many closes have begun
+	mu   sync.Mutex
+	name string // in the room; temporary, it may be
+	body body
+	meta meta
+	open int // descriptors for writing
+	// openers are the processes that have opened it for writing, while it is
+	// open.
+	openers map[int]bool
+	closes  int // how many closes have begun
 	// writers are the processes that have written to body; lastWriter is
 	// the thread that did last.
 	writers    map[int]bool
@@ -44,7 +47,8 @@ type meta struct {
 	dated        bool // mtime was set: writing does not change it
 }
 
-// maxWriters bounds how many processes are remembered to have written.
+// maxWriters bounds how many processes are remembered to have written, and to
+// have opened.
 const maxWriters = 1024
 
 var (
@@ -189,15 +193,19 @@ func (o *outbound) spoil(s body) {
 
 // Open implements gofs.NodeOpener. What was sent is not kept, so it can't be
 // read; a program may read what it is writing, as far as it is still here.
-func (o *outbound) Open(_ context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+func (o *outbound) Open(op context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	if flags&unix.O_ACCMODE == unix.O_RDONLY {
 		if o.current().isEnded() {
 			return nil, 0, syscall.EACCES
 		}
 		return &reviewer{o}, senderFlags, 0
 	}
+	c := callerOf(op)
+	if o.isPrivate() && !o.kept(c, flags) {
+		return nil, 0, syscall.EACCES
+	}
 	o.room.relist(o)
-	return o.newSender(), senderFlags, 0
+	return o.newSender(c), senderFlags, 0
 }
 
 // isPrivate reports whether the file is never offered.
@@ -213,11 +221,35 @@ func (o *outbound) isOpen() bool {
 	return o.open > 0
 }
 
-// newSender counts one more descriptor for writing.
-func (o *outbound) newSender() *sender {
+// openedBy reports whether the process of the thread has it open for writing,
+// or had it while others still have.
+func (o *outbound) openedBy(c caller) bool {
+	process := c.process()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.openers[process]
+}
+
+// kept is room.keeps for a file that is there.
+func (o *outbound) kept(c caller, flags uint32) bool {
+	name := o.identity().name
+	o.room.mu.Lock()
+	defer o.room.mu.Unlock()
+	return o.room.keeps(c, name, flags)
+}
+
+// newSender counts one more descriptor for writing, of the thread's process.
+func (o *outbound) newSender(c caller) *sender {
+	process := c.process()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.open++
+	if o.openers == nil {
+		o.openers = map[int]bool{}
+	}
+	if len(o.openers) < maxWriters {
+		o.openers[process] = true
+	}
 	return &sender{file: o}
 }
 
@@ -270,6 +302,9 @@ func (o *outbound) release() {
 	o.mu.Lock()
 	o.open--
 	last, b := o.open == 0, o.body
+	if last {
+		o.openers = nil
+	}
 	o.mu.Unlock()
 	if last {
 		b.release()

@@ -151,6 +151,8 @@ func (r *room) Create(op context.Context, name string, flags, mode uint32, out *
 	if flags&unix.O_ACCMODE == unix.O_RDONLY {
 		return nil, nil, 0, syscall.EACCES // nothing could be written to it
 	}
+	c := callerOf(op)
+	offered := c.offers(name)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.findLocked(name) != nil {
@@ -158,10 +160,13 @@ func (r *room) Create(op context.Context, name string, flags, mode uint32, out *
 	}
 	var b body
 	var err error
-	if r.isPrivate(name) {
+	switch {
+	case !becomesPrivate(name, offered) && !r.isBeside(name):
+		b, err = r.newBody(offered)
+	case r.keeps(c, name, flags):
 		b, err = r.newPrivate()
-	} else {
-		b, err = r.newBody(callerOf(op).offers(name))
+	default:
+		err = syscall.EACCES // it means to send it
 	}
 	if err != nil {
 		return nil, nil, 0, r.m.errno(err)
@@ -174,8 +179,8 @@ func (r *room) Create(op context.Context, name string, flags, mode uint32, out *
 		r.told[name] = o
 	}
 	o.attr(&out.Attr)
-	h := o.newSender()
-	h.probe = callerOf(op).probes(name)
+	h := o.newSender(c)
+	h.probe = c.probes(name)
 	return inode, h, senderFlags, 0
 }
 
@@ -200,14 +205,26 @@ func (r *room) newPrivate() (body, error) {
 	return newSpooled(r.m.spool, nil), nil
 }
 
-// isPrivate reports whether a file of that name is never offered: it is one
-// that a program makes beside the file it works on. mu is held.
-func (r *room) isPrivate(name string) bool {
-	if keptPrivate(name) {
-		return true
-	}
+// isBeside reports whether the name is that of a file that SQLite makes beside
+// one that is being written. mu is held.
+func (r *room) isBeside(name string) bool {
 	o := r.files[sideOf(name)]
 	return o != nil && o.isOpen()
+}
+
+// keeps reports whether the thread's program, which opens a file of that name
+// with flags, wants it for itself, beside the file it works on. Such a file is
+// never offered: whoever copies one here must not take it for sent. Those who
+// keep one read it too; those who copy only write. mu is held.
+func (r *room) keeps(c caller, name string, flags uint32) bool {
+	if flags&unix.O_ACCMODE != unix.O_RDWR {
+		return false
+	}
+	if keptPrivate(name) {
+		return c.isVim()
+	}
+	o := r.files[sideOf(name)]
+	return o != nil && o.openedBy(c)
 }
 
 // Unlink implements gofs.NodeUnlinker: it cancels what is being sent, and

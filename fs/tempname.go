@@ -66,11 +66,24 @@ func (c caller) offers(name string) string {
 // whether it can, and removes it again: zip does that with the archive, and vim
 // with this number, before it writes under another name.
 func (c caller) probes(name string) bool {
-	switch c.program() {
-	case "zip":
+	if c.program() == "zip" {
 		return !isZipTemp(name)
-	case "vim", "vi", "nvim", "vim.basic", "vim.tiny":
-		return name == "4913"
+	}
+	return name == "4913" && c.isVim()
+}
+
+// vims are the names that vim has. Debian has more, which start with "vim.".
+var vims = map[string]bool{
+	"vim": true, "vi": true, "nvim": true, "gvim": true, "view": true, "vimx": true, "ex": true, "editor": true,
+	"vimdiff": true, "gview": true, "rvim": true, "rview": true, "evim": true, "eview": true, "gvimdiff": true, "rgvim": true, "rgview": true,
+}
+
+// isVim reports whether the thread's program is vim, by any of its names.
+func (c caller) isVim() bool {
+	for _, name := range []string{c.program(), caller(c.process()).program()} {
+		if vims[name] || strings.HasPrefix(name, "vim.") {
+			return true
+		}
 	}
 	return false
 }
@@ -129,4 +142,12 @@ func keptPrivate(name string) bool {
 		}
 	}
 	return false
+}
+
+// becomesPrivate reports whether a file has, or will have, a name that is kept
+// private. It is known by offered then, but that rsync leaves out the dot: its
+// temporary name for .x.swp, and for x.swp, is .x.swp.AbC123.
+func becomesPrivate(name, offered string) bool {
+	return keptPrivate(name) || keptPrivate(offered) ||
+		name != offered && strings.HasPrefix(name, ".") && keptPrivate("."+offered)
 }
