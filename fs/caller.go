@@ -23,6 +23,17 @@ func callerOf(op context.Context) caller {
 	return 0
 }
 
+// isUnseen reports whether the thread belongs to a user whose programs hide from
+// us what they hold open and how they end: from all but root, all others do. It
+// could not be told then whether a file is whole.
+func (m *Mounted) isUnseen(op context.Context) bool {
+	if !m.options.AllowOther || m.uid == 0 {
+		return false
+	}
+	c, ok := fuse.FromContext(op)
+	return !ok || c.Uid != m.uid
+}
+
 // identity is what tells a file of ours under /proc.
 type identity struct {
 	inode uint64

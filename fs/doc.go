@@ -70,6 +70,8 @@
 //     so what this package says is always what a person sees.
 //   - Who may use the mount at all is up to the kernel: its user alone, or
 //     everybody (Options.AllowOther). Modes say what can be done, not by whom.
+//     But whose programs can't be seen under /proc, where this process is not
+//     root, may not send: see isUnseen.
 //   - EPIPE is never returned: tee and pv hide it.
 //
 // # Lock order

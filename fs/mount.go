@@ -60,7 +60,8 @@ type Options struct {
 	// Logger gets what can't be returned as an error; nil discards it.
 	Logger *slog.Logger
 	// AllowOther lets every user of this machine do in the mount what its own
-	// user may do. See CheckAllowOther.
+	// user may do, but send files only where that user is root. See
+	// CheckAllowOther.
 	AllowOther bool
 	// Debug logs every operation, at debug level.
 	Debug bool

@@ -201,7 +201,7 @@ func (o *outbound) Open(op context.Context, flags uint32) (gofs.FileHandle, uint
 		return &reviewer{o}, senderFlags, 0
 	}
 	c := callerOf(op)
-	if o.isPrivate() && !o.kept(c, flags) {
+	if o.m.isUnseen(op) || o.isPrivate() && !o.kept(c, flags) {
 		return nil, 0, syscall.EACCES
 	}
 	o.room.relist(o)

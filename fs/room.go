@@ -145,7 +145,7 @@ func (r *room) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
 // Create implements gofs.NodeCreater: it offers a file to the room. Nobody is
 // told before there are bytes.
 func (r *room) Create(op context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
-	if r.current().Refused != "" {
+	if r.current().Refused != "" || r.m.isUnseen(op) {
 		return nil, nil, 0, syscall.EACCES
 	}
 	if flags&unix.O_ACCMODE == unix.O_RDONLY {
