@@ -180,10 +180,6 @@ func (d *daemon) mountRooms() error {
 	if o.spool {
 		spoolDir = filepath.Join(o.stateDir, spoolName)
 	}
-	place, err := filepath.EvalSymlinks(o.mountpoint) // not once it is a mount
-	if err != nil {
-		return err
-	}
 	mount, err := fs.Mount(fs.Options{
 		Mountpoint: o.mountpoint,
 		Rooms:      rooms{d.client},
@@ -204,7 +200,7 @@ func (d *daemon) mountRooms() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.mount = mount
-	d.attend = d.startAttendants(mount, place)
+	d.attend = d.startAttendants(mount, mount.Mountpoint())
 	return nil
 }
 
