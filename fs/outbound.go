@@ -154,6 +154,9 @@ func (o *outbound) setMeta(in *fuse.SetAttrIn) {
 func (o *outbound) truncate(size int64, own bool) error {
 	s := o.current()
 	if size > 0 || !s.isEnded() {
+		if s.isEnded() {
+			return errSent
+		}
 		if !own && !s.isAhead(size) {
 			return syscall.EBUSY // somebody else is writing it
 		}

@@ -24,6 +24,10 @@ type room struct {
 	info  Room
 	files map[string]*outbound // those that failed too, until somebody looks
 	told  map[string]*outbound // what watchers know of files; nil if nothing is announced
+	// sought is the entry that was looked up last, and by which thread. GLib
+	// looks at what it replaces before it makes a file whose name says nothing.
+	sought   string
+	soughtBy caller
 
 	// Guarded by root.mu.
 	name        string // in the root
@@ -124,9 +128,17 @@ func (r *room) Lookup(op context.Context, name string, out *fuse.EntryOut) (*gof
 	if o == nil {
 		return nil, syscall.ENOENT
 	}
+	r.seek(callerOf(op), name)
 	o.current().nudge()
 	o.attr(&out.Attr)
 	return o.EmbeddedInode(), 0
+}
+
+// seek notes that a thread has looked up an entry.
+func (r *room) seek(c caller, name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sought, r.soughtBy = name, c
 }
 
 // Readdir implements gofs.NodeReaddirer.
@@ -157,6 +169,9 @@ func (r *room) Create(op context.Context, name string, flags, mode uint32, out *
 	defer r.mu.Unlock()
 	if r.findLocked(name) != nil {
 		return nil, nil, 0, syscall.EEXIST
+	}
+	if _, known := finalName(name); !known && c != 0 && r.soughtBy == c {
+		offered = offeredName(r.sought)
 	}
 	var b body
 	var err error

@@ -43,7 +43,7 @@ func describe(s transfer.Status, sender, receiver transfer.Peer) []attribute {
 		{"receiver", string(receiver.User)},
 		{"receiver_device", string(receiver.Device)},
 		{"trust", trust(s)},
-		{"name", s.Name},
+		{"name", SafeName(s.Name)},
 		{"mimetype", s.MIMEType},
 		{"state", s.State.String()},
 		{"bytes", strconv.FormatInt(s.Bytes, 10)},

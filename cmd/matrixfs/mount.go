@@ -18,7 +18,7 @@ import (
 type mountCommand struct {
 	stateFlag
 	Lifetime        time.Duration `default:"10m" placeholder:"TIME" help:"How long an offer waits for somebody to accept it (default 10m)."`
-	CacheSize       byteSize      `default:"4GiB" placeholder:"SIZE" help:"Disk space for received files, all together (default 4GiB)."`
+	CacheSize       byteSize      `default:"4GiB" placeholder:"SIZE" help:"Disk space for received files, all together (default 4GiB, at least 64MiB)."`
 	Accept          string        `enum:"read,ask" default:"read" placeholder:"read|ask" help:"What accepts an offer: reading it, or only setfattr -n user.matrix.accept (default read)."`
 	Readers         string        `type:"path" placeholder:"FILE" help:"Which programs accept by reading and which never (default: matrixfs/readers.conf in $$XDG_CONFIG_HOME or ~/.config)."`
 	Spool           bool          `help:"Write files to disk before they are offered, up to --cache-size more: programs can then write in any order, and the offer has size and checksum. Nothing is offered before the file is closed."`
