@@ -71,8 +71,11 @@ func TestContainer(t *testing.T) {
 	ann, ben := h.person(t), h.person(t)
 	room := h.room(t, ann, ben)
 	alice, bob := h.login(t, ann), h.login(t, ben).mount()
-	p := start(t, "unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc",
-		"bash", "testdata/container.sh", h.binary, alice.state, alice.mountpoint, room)
+	container := []string{"--mount", "--pid", "--fork", "--mount-proc"}
+	if os.Geteuid() != 0 {
+		container = append(container, "--user", "--map-root-user")
+	}
+	p := start(t, "unshare", append(container, "bash", "testdata/container.sh", h.binary, alice.state, alice.mountpoint, room)...)
 	took := shell(t, `until [ -e "$1" ]; do kill -0 "$2" || exit 1; sleep 0.1; done; cat "$1"`,
 		bob.incoming("passwd"), strconv.Itoa(p.command.Process.Pid))
 	p.succeeds()

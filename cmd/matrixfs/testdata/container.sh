@@ -1,4 +1,4 @@
-# Mounts as root of a container: with users, processes and mounts of its own.
+# Mounts as root of a container: with processes and mounts of its own.
 # $1 is the program, $2 the state directory, $3 the mount point, $4 a room.
 set -e
 "$1" mount --state "$2" "$3" > "$2/out" &
